@@ -1,0 +1,69 @@
+"""The history, object …H: the repository's tags as an SQLite file (contract B.8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirror.cvmfs.content_hash import ContentHash, Suffix
+from mirror.cvmfs.database import HostileDatabase, integer, text
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.limits import Limits
+from mirror.errors import FormatError, NameMismatch
+
+_TABLES: Final = frozenset({"tags", "properties"})
+_WHAT: Final = "the history"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A named revision.
+
+    Attributes:
+        name: as the publisher called it.
+        root_catalog: its root.
+        revision: its number.
+        timestamp: when it was made, Unix time.
+        description: in the publisher's words.
+    """
+
+    name: str
+    root_catalog: ContentHash
+    revision: int
+    timestamp: int
+    description: str
+
+
+def read_history(content: bytes | Path, fqrn: Fqrn, limits: Limits | None = None) -> list[Tag]:
+    """List the tags of an unpacked history, newest revision first.
+
+    Raises:
+        FormatError: not a history, or more tags than the limit.
+        NameMismatch: the history of another repository.
+    """
+    limits = limits or Limits()
+    with HostileDatabase(content, _WHAT, wants=_TABLES) as database:
+        if "tags" not in database.columns:
+            raise FormatError(f"{_WHAT} has no table 'tags'")
+        name = database.properties().get("fqrn", fqrn.name)
+        if name != fqrn.name:
+            raise NameMismatch(f"{_WHAT} belongs to {name!r:.120}, not to {fqrn}")
+        tags = []
+        for row in database.rows("SELECT name, hash, revision, timestamp, description FROM tags"):
+            tags.append(_tag(*row))
+            if len(tags) > limits.tags:
+                raise FormatError(f"{_WHAT} has more than {limits.tags} tags, the limit for them")
+    return sorted(tags, key=lambda tag: (-tag.revision, tag.name))
+
+
+def _tag(
+    name: object, hash_text: object, revision: object, timestamp: object, description: object
+) -> Tag:
+    return Tag(
+        name=text(name, "a tag's name"),
+        root_catalog=ContentHash.parse(text(hash_text, "a tag's hash"), Suffix.CATALOG),
+        revision=integer(revision, "a tag's revision"),
+        timestamp=integer(timestamp, "a tag's time"),
+        description="" if description is None else text(description, "a tag's description"),
+    )

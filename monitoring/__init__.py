@@ -1,0 +1,1 @@
+"""Metrics, dashboards and alerts: listens to the events of `mirror` and `proxy`."""

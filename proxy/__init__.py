@@ -1,0 +1,1 @@
+"""The caching proxy in front of mirrors: a mirror whose store is a cache."""
