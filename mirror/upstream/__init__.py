@@ -1,0 +1,10 @@
+"""Where bytes come from.
+
+    base          the protocol `Upstream`: one request, consumed once per attempt
+    http          the client: time-outs, minimum speed, TLS, proxy, limits
+    retrying      what is worth asking again; once past all caches when the hash is wrong
+    limited       how many requests are under way at once
+    concurrency   the decision behind that: grow while it pays, shrink when it hurts
+
+A wish that cuts across is a decorator of the same protocol, stacked in `mirror.wiring`.
+"""

@@ -1,0 +1,120 @@
+"""Facts the rooms emit. Progress bars, logs and metrics listen; nobody answers.
+
+Logic calls ``emit(ObjectStored(…))`` and knows nothing of who hears it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to one replica."""
+
+    fqrn: Fqrn
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotStarted(Event):
+    """A run began; ``source`` is the URL it fetches from."""
+
+    source: str
+    is_initial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestAccepted(Event):
+    """The origin's signatures hold; ``revision`` is what the run will bring."""
+
+    revision: int
+    served_revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsWanted(Event):
+    """A catalog refers to so many objects that are not here; sizes are unpacked ones."""
+
+    count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsPresent(Event):
+    """So many objects a catalog refers to were here already."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStored(Event):
+    """An object was fetched, verified and committed.
+
+    Attributes:
+        content_hash: which.
+        stored_bytes: as fetched.
+        size_bytes: unpacked, as its catalog states it; what `ObjectsWanted` announced.
+    """
+
+    content_hash: ContentHash
+    stored_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStored(Event):
+    """A catalog was committed, so everything below ``mount_point`` is here."""
+
+    content_hash: ContentHash
+    mount_point: str
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RootSkipped(Event):
+    """An old root catalog is gone at the origin, collected as garbage; ``wanted_by`` asked."""
+
+    content_hash: ContentHash
+    wanted_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRetried(Event):
+    """An attempt to fetch ``path`` failed for ``reason`` and is made again."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFailed(Event):
+    """An object could not be brought home; the others go on, but nothing will be published."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ReflogHealed(Event):
+    """The reflog and its checksum did not fit; ``how`` says what was done."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFinished(Event):
+    """The run ended well and ``revision`` is served."""
+
+    revision: int
+
+
+Emit = Callable[[Event], None]
+"""Hears events; must not raise and must not wait."""
+
+
+def ignore(_event: Event) -> None:
+    """Hear nothing."""

@@ -1,0 +1,181 @@
+"""Files, in exactly the tree that cvmfs_server keeps (drawn in `mirror.cvmfs.paths`).
+
+So an existing replica is adopted in place, and can be handed back. Temporaries lie in ``data/txn``,
+on the same file system, under names of our own; only `LocalStore.prepare`, called under the
+replica's lock, clears them. What the promises need from the file system: rename is atomic, renames
+reach the disk in their order (every journaling file system), syncfs reports what it could not write
+(Linux 5.8).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import IO, Final
+
+from mirror.cvmfs.content_hash import Algorithm, ContentHash
+from mirror.cvmfs.paths import (
+    FAN_OUT,
+    TEMPORARIES,
+    alternative_path,
+    alternative_target,
+    is_root_file,
+    object_path,
+)
+from mirror.errors import FormatError, ObjectMissing
+from mirror.store.file_errors import translated
+from mirror.store.group_commit import GroupCommit
+from mirror.store.local_upload import FileCommit, LocalUpload, Source
+from mirror.store.syncfs import syncfs
+from mirror.store.threads import in_thread
+
+_OURS: Final = "cvmfs-mirror."
+_FOREIGN_LEFTOVER_S: Final = 2 * 86_400
+"""Temporaries of other tools are left alone this long: a check or a collection may be using them
+(operators' cron jobs clear them at this age too)."""
+_BLOCK_BYTES: Final = 1024 * 1024
+
+
+class LocalStore:
+    """One repository's tree below ``root``; see `ObjectStore` for the contract."""
+
+    def __init__(self, root: Path) -> None:
+        """Point at ``<storage>/<fqrn>``; nothing is touched yet."""
+        self.root = root
+        self._names = (f"{_OURS}{os.getpid()}.{secrets.token_hex(4)}.{n}" for n in count())
+        self._group = GroupCommit(lambda: syncfs(root))
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    async def present(self, hashes: Collection[ContentHash]) -> set[ContentHash]:
+        """As `ObjectReader.present`; one stat each."""
+        return await in_thread(lambda: {each for each in hashes if self._is_present(each)})
+
+    async def sound(self, hashes: Collection[ContentHash]) -> set[ContentHash]:
+        """As `ObjectReader.sound`; reads every byte."""
+        return await in_thread(lambda: {each for each in hashes if self._is_sound(each)})
+
+    def open_object(self, content_hash: ContentHash) -> IO[bytes]:
+        """As `ObjectReader.open_object`."""
+        path = self._path(content_hash)
+        with translated(path):
+            try:
+                return path.open("rb")
+            except FileNotFoundError:
+                raise ObjectMissing(f"{path} is missing") from None
+
+    async def read_root_file(self, name: str, max_bytes: int) -> bytes | None:
+        """As `ObjectReader.read_root_file`."""
+        path = self._root_file(name)
+
+        def read() -> bytes | None:
+            with translated(path):
+                try:
+                    with path.open("rb") as file:
+                        return file.read(max_bytes + 1)
+                except FileNotFoundError:
+                    return None
+
+        data = await in_thread(read)
+        if data is not None and len(data) > max_bytes:
+            raise FormatError(f"{path} is larger than {max_bytes} bytes, the limit for it")
+        return data
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """As `ObjectStore.prepare`."""
+        await in_thread(self._prepare)
+
+    def upload(self, algorithm: Algorithm) -> LocalUpload:
+        """As `ObjectStore.upload`."""
+        return LocalUpload(algorithm, self._temporary, self._commit)
+
+    async def place_alternative(self, content_hash: ContentHash) -> None:
+        """As `ObjectStore.place_alternative`: a relative link, as cvmfs_server makes it."""
+        target = alternative_target(content_hash)
+        link = self.root / alternative_path(content_hash)
+        temporary = self._temporary()
+
+        def place() -> None:
+            with translated(link):
+                temporary.symlink_to(target)
+                temporary.replace(link)
+
+        await in_thread(place)
+
+    async def write_root_file(self, name: str, data: bytes) -> None:
+        """As `ObjectStore.write_root_file`."""
+        path = self._root_file(name)
+
+        await self._group.carry_out(FileCommit([data], self._temporary(), path))
+        await in_thread(lambda: syncfs(self.root))
+
+    async def remove_root_file(self, name: str) -> None:
+        """As `ObjectStore.remove_root_file`."""
+        path = self._root_file(name)
+
+        def remove() -> None:
+            with translated(path):
+                path.unlink(missing_ok=True)
+
+        await in_thread(remove)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _temporary(self) -> Path:
+        return self.root / TEMPORARIES / next(self._names)
+
+    async def _commit(self, content_hash: ContentHash, source: Source) -> None:
+        await self._group.carry_out(FileCommit(source, self._temporary(), self._path(content_hash)))
+
+    def _path(self, content_hash: ContentHash) -> Path:
+        return self.root / object_path(content_hash)
+
+    def _root_file(self, name: str) -> Path:
+        if not is_root_file(name):
+            raise ValueError(f"{name!r} is not the name of a root file")
+        return self.root / name
+
+    def _is_present(self, content_hash: ContentHash) -> bool:
+        path = self._path(content_hash)
+        with translated(path):
+            try:
+                size_bytes = path.stat().st_size
+            except FileNotFoundError:
+                return False
+        return size_bytes > 0 or _is_hash_of_nothing(content_hash)
+
+    def _is_sound(self, content_hash: ContentHash) -> bool:
+        try:
+            file = self.open_object(content_hash)
+        except ObjectMissing:
+            return False
+        with file, translated(self._path(content_hash)):
+            hasher = content_hash.algorithm.hasher()
+            while block := file.read(_BLOCK_BYTES):
+                hasher.update(block)
+        return hasher.digest() == content_hash.digest
+
+    def _prepare(self) -> None:
+        temporaries = self.root / TEMPORARIES
+        with translated(self.root):
+            temporaries.mkdir(parents=True, exist_ok=True)
+            for name in FAN_OUT:
+                with suppress(FileExistsError):
+                    (self.root / "data" / name).mkdir()
+            too_old = time.time() - _FOREIGN_LEFTOVER_S
+            for entry in os.scandir(temporaries):
+                with suppress(FileNotFoundError):
+                    is_dead = entry.name.startswith(_OURS) or entry.stat().st_mtime < too_old
+                    if is_dead and not entry.is_dir(follow_symlinks=False):
+                        Path(entry).unlink()
+
+
+def _is_hash_of_nothing(content_hash: ContentHash) -> bool:
+    return content_hash.digest == content_hash.algorithm.hasher().digest()

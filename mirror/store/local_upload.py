@@ -1,0 +1,185 @@
+"""An object on its way into a `LocalStore`: in memory if small, else in a temporary file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from mirror.cvmfs.content_hash import Algorithm, ContentHash
+from mirror.cvmfs.paths import object_path
+from mirror.errors import Corrupted
+from mirror.store.file_errors import translated
+from mirror.store.threads import in_thread
+
+Source = Path | list[bytes]
+"""Verified bytes: a temporary file that holds them, or the pieces in memory."""
+
+_BUFFER_BYTES: Final = 128 * 1024
+"""More than this goes to a file. Most objects are smaller, and cost one file operation less."""
+_FILE_MODE: Final = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class FileCommit:
+    """Bytes and the name they are to have; see `group_commit.Commit`."""
+
+    source: Source
+    temporary: Path
+    target: Path
+
+    def stage(self) -> None:
+        """Write a temporary file, unless the bytes are in one already."""
+        if isinstance(self.source, list):
+            with translated(self.temporary):
+                descriptor = _create(self.temporary)
+                try:
+                    _write_all(descriptor, b"".join(self.source))
+                finally:
+                    os.close(descriptor)
+
+    def discard(self) -> None:
+        """Remove the temporary file; one that an upload made is removed by its abort."""
+        with translated(self.temporary):
+            self.temporary.unlink(missing_ok=True)
+
+    def reveal(self) -> None:
+        """Rename it."""
+        staged = self.temporary if isinstance(self.source, list) else self.source
+        with translated(self.target):
+            try:
+                staged.replace(self.target)
+            except FileNotFoundError:
+                self.target.parent.mkdir(exist_ok=True)
+                staged.replace(self.target)
+
+
+class LocalUpload:
+    """See `Upload` for the contract, and `LocalStore.upload` for where these come from."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        temporary: Callable[[], Path],
+        commit: Callable[[ContentHash, Source], Awaitable[None]],
+    ) -> None:
+        """Begin.
+
+        Args:
+            algorithm: of the hash that will be expected.
+            temporary: names a file that may be created.
+            commit: makes verified bytes visible.
+        """
+        self._algorithm = algorithm
+        self._temporary = temporary
+        self._commit = commit
+        self._hasher = algorithm.hasher()
+        self._pieces: list[bytes] = []
+        self._buffered_bytes = 0
+        self._descriptor: int | None = None
+        self._path: Path | None = None
+        self._verified: ContentHash | None = None
+        self.size_bytes = 0
+
+    async def write(self, data: bytes) -> None:
+        """As `Upload.write`."""
+        if self._verified is not None:
+            raise RuntimeError("nothing may be written after verify")
+        self._pieces.append(data)
+        self._buffered_bytes += len(data)
+        self.size_bytes += len(data)
+        if self._buffered_bytes > _BUFFER_BYTES:
+            await in_thread(self._spill)
+
+    async def verify(self, expected: ContentHash) -> None:
+        """As `Upload.verify`."""
+        if self._verified is None:
+            if self._path is not None:
+                await in_thread(self._spill_last)
+            else:
+                for piece in self._pieces:
+                    self._hasher.update(piece)
+            self._verified = ContentHash(self._algorithm, self._hasher.digest(), expected.suffix)
+        if self._verified != expected:
+            raise Corrupted(
+                f"{object_path(expected)} was delivered with the hash {self._verified} "
+                f"({self.size_bytes} bytes)"
+            )
+
+    def reopen(self) -> IO[bytes]:
+        """As `Upload.reopen`."""
+        if self._verified is None:
+            raise RuntimeError("nothing may be read before verify")
+        if self._path is None:
+            return BytesIO(b"".join(self._pieces))
+        with translated(self._path):
+            return self._path.open("rb")
+
+    async def commit(self, expected: ContentHash) -> None:
+        """As `Upload.commit`."""
+        await self.verify(expected)
+        await self._commit(expected, self._path or self._pieces)
+        self._path = None
+        self._pieces = []
+
+    async def abort(self) -> None:
+        """As `Upload.abort`."""
+        self._pieces = []
+        if self._path is not None:
+            await in_thread(self._discard)
+
+    async def __aenter__(self) -> Self:
+        """As `Upload.__aenter__`."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """As `Upload.__aexit__`."""
+        await self.abort()
+
+    def _spill(self) -> None:
+        """Move what is buffered to the file, and into the hash on the way; blocks."""
+        path = self._path = self._path or self._temporary()
+        pieces, self._pieces, self._buffered_bytes = self._pieces, [], 0
+        with translated(path):
+            if self._descriptor is None:
+                self._descriptor = _create(path)
+            for piece in pieces:
+                self._hasher.update(piece)
+                _write_all(self._descriptor, piece)
+
+    def _spill_last(self) -> None:
+        self._spill()
+        self._close()
+
+    def _discard(self) -> None:
+        self._close()
+        path, self._path = self._path, None
+        if path is not None:
+            with translated(path):
+                path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _create(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.open(path, flags, _FILE_MODE)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """A nearly full disk takes a part and says so only to the next call: there must be one."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

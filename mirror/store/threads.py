@@ -1,0 +1,25 @@
+"""How blocking file work leaves the event loop: it is never abandoned half way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread; if cancelled, wait for its end and only then give way.
+
+    A rename that goes on behind the back of whoever cleans up would be a race, and file work ends
+    by itself.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # seen: the cancellation is what the caller hears of
+        raise

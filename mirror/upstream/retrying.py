@@ -1,0 +1,86 @@
+"""Decorator: asks again for what is worth asking again (contract B.12 step 1, C.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from itertools import count
+
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.errors import Corrupted, TooLarge, TooSlow, Unavailable, UpstreamError
+from mirror.events import Emit, FetchRetried
+from mirror.upstream.base import Consume, Request, T, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and how long to wait in between.
+
+    Attributes:
+        retries: attempts after the first.
+        initial_s: the longest first pause; each further one may be twice as long.
+        max_s: the longest pause of all.
+    """
+
+    retries: int = 3
+    initial_s: float = 0.5
+    max_s: float = 10.0
+
+    def pause_s(self, attempt: int, draw: float) -> float:
+        """The pause after the attempt of that number, 1 being the first; ``draw`` is in [0, 1).
+
+        Between half and all of what has doubled so far, so that many clients that failed
+        together do not come back together.
+        """
+        ceiling = min(self.max_s, self.initial_s * 2.0 ** (attempt - 1))
+        return ceiling * (0.5 + draw / 2)
+
+
+class Retrying:
+    """Time-outs and failures of a server: after a pause. Wrong bytes: at once, past caches, once.
+
+    What is not there, or is refused, is not asked for again.
+    """
+
+    def __init__(
+        self,
+        inner: Upstream,
+        policy: RetryPolicy,
+        fqrn: Fqrn,
+        emit: Emit,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Decorate ``inner``; every further attempt is a `FetchRetried` of ``fqrn``."""
+        self._inner = inner
+        self._policy = policy
+        self._fqrn = fqrn
+        self._emit = emit
+        self._sleep = sleep
+
+    @property
+    def source(self) -> str:
+        """As the inner one."""
+        return self._inner.source
+
+    async def fetch(self, request: Request, consume: Consume[T]) -> T:
+        """Fetch; raises the last attempt's error."""
+        for attempt in count(1):
+            try:
+                return await self._inner.fetch(request, consume)
+            except (Corrupted, TooLarge) as error:
+                if request.is_fresh:
+                    raise
+                self._tell(request, error)
+                request = replace(request, is_fresh=True)
+            except (Unavailable, TooSlow) as error:
+                if attempt > self._policy.retries:
+                    raise
+                self._tell(request, error)
+                draw = random.random()  # noqa: S311 - spreads load, guards nothing
+                await self._sleep(self._policy.pause_s(attempt, draw))
+        raise RuntimeError("count() never ends")
+
+    def _tell(self, request: Request, error: UpstreamError) -> None:
+        self._emit(FetchRetried(self._fqrn, request.path, str(error)))
