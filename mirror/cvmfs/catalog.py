@@ -247,6 +247,7 @@ def _previous(properties: dict[str, str], what: str) -> ContentHash | None:
     if not value:
         return None
     try:
-        return ContentHash.parse(value, Suffix.CATALOG)
+        previous = ContentHash.parse(value, Suffix.CATALOG)
     except FormatError as error:
         raise FormatError(f"{what}: property previous_revision: {error}") from error
+    return previous if any(previous.digest) else None  # all zeros is how publishers write "none"

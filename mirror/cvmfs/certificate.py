@@ -16,6 +16,8 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.errors import FormatError
 
 _FINGERPRINT: Final = re.compile(r"([0-9a-f]{40})(|-rmd160|-shake128)", re.ASCII)
+_MAX_KEY_BITS: Final = 16 * 1024
+"""OpenSSL's bound: a stranger's key is used before it is trusted, so it must be cheap to use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,15 @@ class Certificate:
         try:
             certificate = x509.load_pem_x509_certificate(pem)
             public_key = certificate.public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise FormatError(f"the certificate cannot be read: {error}") from error
         if not isinstance(public_key, rsa.RSAPublicKey):
             raise FormatError("the certificate holds no RSA key, and manifests are signed by RSA")
+        if public_key.key_size > _MAX_KEY_BITS:
+            raise FormatError(
+                f"the certificate's key has {public_key.key_size} bits; {_MAX_KEY_BITS} is the "
+                "limit for it"
+            )
         return cls(public_key, certificate.public_bytes(Encoding.DER))
 
     def fingerprint(self, algorithm: Algorithm) -> Fingerprint:

@@ -145,8 +145,10 @@ class HostileDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise FormatError(f"{self.what} is not a sound SQLite file: {error}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            # the second when SQLite's message quotes a damaged schema that is not UTF-8
+            said = repr(str(error))[1:-1]  # what it quotes may well be control characters
+            raise FormatError(f"{self.what} is not a sound SQLite file: {said:.200}") from error
         except (MemoryError, OverflowError) as error:
             raise FormatError(f"{self.what} is too large to be opened") from error
 

@@ -50,7 +50,7 @@ def require_manifest_signature(
         fits = (library or _by_library)(key, text, signature)
     except UnsupportedAlgorithm:
         digest = hashlib.sha1(text, usedforsecurity=False).digest()
-        fits = _padded(key, _SHA1_DIGEST_INFO + digest) == _public_operation(key, signature)
+        fits = is_signed_raw(key, _SHA1_DIGEST_INFO + digest, signature)
     if not fits:
         raise BadSignature(".cvmfspublished is not signed by the certificate that it names")
 
@@ -60,7 +60,8 @@ def is_signed_raw(key: rsa.RSAPublicKey, text: bytes, signature: bytes) -> bool:
 
     A key too small for the text never fits.
     """
-    return _padded(key, text) == _public_operation(key, signature) is not None
+    expected = _padded(key, text)
+    return expected is not None and expected == _public_operation(key, signature)
 
 
 def _by_library(key: rsa.RSAPublicKey, text: bytes, signature: bytes) -> bool:

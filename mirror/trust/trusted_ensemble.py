@@ -123,6 +123,7 @@ class TrustedEnsemble:
         if manifest.certificate is None:
             raise FormatError(f"{MANIFEST} names no certificate (field X), so nothing vouches")
         self._manifest = manifest
+        self._certificate = None  # one accepted before vouches for another manifest
         return manifest.certificate
 
     def accept_certificate(self, stored: bytes) -> None:
