@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from mirror.errors import FormatError
 
@@ -26,8 +26,15 @@ def decompress(packed: bytes, max_bytes: int, what: str) -> bytes:
     return b"".join(_unpack([packed], max_bytes, what))
 
 
-def decompress_into(sink: IO[bytes], packed: IO[bytes], max_bytes: int, what: str) -> int:
-    """Unpack a file into another and return the size; memory stays constant.
+class Sink(Protocol):
+    """Whatever takes bytes, piece by piece."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next piece."""
+
+
+def decompress_into(sink: Sink, packed: IO[bytes], max_bytes: int, what: str) -> int:
+    """Unpack from a file and return the size; memory stays constant.
 
     Raises:
         FormatError: as `decompress`.

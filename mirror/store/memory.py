@@ -77,7 +77,7 @@ class MemoryUpload:
     def __init__(self, store: MemoryStore, algorithm: Algorithm) -> None:
         self._store = store
         self._algorithm = algorithm
-        self._data = b""
+        self._data = bytearray()
         self._is_verified = False
         self._is_open = True
 
@@ -94,7 +94,7 @@ class MemoryUpload:
 
     async def verify(self, expected: ContentHash) -> None:
         """As `Upload.verify`."""
-        actual = ContentHash.of(self._algorithm, self._data, expected.suffix)
+        actual = ContentHash.of(self._algorithm, bytes(self._data), expected.suffix)
         if actual != expected:
             raise Corrupted(f"{object_path(expected)} was delivered with the hash {actual}")
         self._is_verified = True
@@ -108,7 +108,7 @@ class MemoryUpload:
     async def commit(self, expected: ContentHash) -> None:
         """As `Upload.commit`."""
         await self.verify(expected)
-        self._store.objects[expected] = self._data
+        self._store.objects[expected] = bytes(self._data)
         await self.abort()
 
     async def abort(self) -> None:

@@ -1,0 +1,220 @@
+"""What the walk does at each step of a snapshot: fetch what is missing, commit what is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
+from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.limits import Limits
+from mirror.errors import Failure, NotFound
+from mirror.events import (
+    CatalogStored,
+    Emit,
+    ObjectFailed,
+    ObjectsPresent,
+    ObjectStored,
+    ObjectsWanted,
+    RootSkipped,
+)
+from mirror.replication.catalog_file import open_catalog
+from mirror.replication.graph import CatalogRef, Role
+from mirror.replication.transfer import fetch_verified
+from mirror.store.base import ObjectStore, Upload
+from mirror.store.threads import in_thread
+from mirror.upstream.base import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """How far back a snapshot goes (contract B.12, predecessors and tags).
+
+    Attributes:
+        follows_predecessors: whether the roots between what we serve and the new one are wanted:
+            clients of a faster mirror may hold one of them. Not in a replica's first snapshot.
+        not_before: predecessors older than this are not; None takes all up to one that is here.
+        may_lack_roots: whether old roots may be gone at the origin: it collects garbage.
+    """
+
+    follows_predecessors: bool
+    not_before: datetime | None
+    may_lack_roots: bool
+
+
+@dataclass(eq=False, slots=True)
+class FetchedCatalog:
+    """A catalog between being read and being committed.
+
+    Attributes:
+        catalog: open, until everything in it is on its way.
+        nested: what is nested in it.
+        predecessor: the root before it, if wanted.
+        upload: its verified bytes; None if they are in the store already.
+    """
+
+    catalog: Catalog
+    nested: Sequence[NestedRef]
+    predecessor: ContentHash | None
+    upload: Upload | None
+
+    def objects(self) -> Iterator[ObjectRef]:
+        """As `OpenCatalog.objects`."""
+        return self.catalog.objects()
+
+    def close(self) -> None:
+        """As `OpenCatalog.close`."""
+        self.catalog.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where one replica's bytes come from, go to, and are unpacked.
+
+    Attributes:
+        fqrn: whose.
+        upstream: from where.
+        store: whereto.
+        scratch: a directory for catalogs too large for memory.
+        limits: of everything read.
+        emit: hears what happens.
+    """
+
+    fqrn: Fqrn
+    upstream: Upstream
+    store: ObjectStore
+    scratch: Path
+    limits: Limits
+    emit: Emit
+
+
+class Fetching:
+    """A `Visitor` that brings home what the store lacks.
+
+    Attributes:
+        stored_objects: how many were fetched, catalogs included.
+        stored_bytes: their bytes, as stored.
+        stored_roots: the roots among them.
+        failures: the first hundred of those that could not be had.
+        failure_count: all of them.
+    """
+
+    _KEPT_FAILURES = 100
+
+    def __init__(self, site: Site, lineage: Lineage) -> None:
+        self._site = site
+        self._lineage = lineage
+        self.stored_objects = 0
+        self.stored_bytes = 0
+        self.stored_roots: list[ContentHash] = []
+        self.failures: list[Failure] = []
+        self.failure_count = 0
+
+    async def open_catalog(self, ref: CatalogRef) -> FetchedCatalog | None:
+        """Fetch, unless it is here: then its whole tree is, too."""
+        if await self.present([ref.hash]):
+            return None
+        return await self.fetch_and_open(ref)
+
+    async def missing(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """Those that the store lacks."""
+        present = await self.present([ref.hash for ref in refs])
+        missing = [ref for ref in refs if ref.hash not in present]
+        if present:
+            self._site.emit(ObjectsPresent(self._site.fqrn, len(present)))
+        if missing:
+            size_bytes = sum(ref.size_bytes for ref in missing)
+            self._site.emit(ObjectsWanted(self._site.fqrn, len(missing), size_bytes))
+        return missing
+
+    async def deliver(self, ref: ObjectRef) -> None:
+        """Fetch one and commit it."""
+        site = self._site
+        max_bytes = min(ref.max_stored_bytes, site.limits.object_bytes)
+        async with await fetch_verified(site.upstream, site.store, ref.hash, max_bytes) as upload:
+            await upload.commit(ref.hash)
+            self._count(upload)
+            site.emit(ObjectStored(site.fqrn, ref.hash, upload.size_bytes, ref.size_bytes))
+
+    async def complete(self, ref: CatalogRef, catalog: FetchedCatalog) -> None:
+        """Commit a catalog: everything below it is here."""
+        if catalog.upload is not None:
+            await catalog.upload.commit(ref.hash)
+            self._count(catalog.upload)
+            if ref.role is not Role.NESTED:
+                self.stored_roots.append(ref.hash)
+            stored_bytes = catalog.upload.size_bytes
+            self._site.emit(CatalogStored(self._site.fqrn, ref.hash, ref.place, stored_bytes))
+
+    async def abandon(self, ref: CatalogRef, catalog: FetchedCatalog) -> None:  # noqa: ARG002 - protocol
+        """Forget its bytes: without its tree it may not be here."""
+        if catalog.upload is not None:
+            await catalog.upload.abort()
+
+    def report(self, failure: Failure) -> None:
+        """Keep the first ones, count them all."""
+        self.failure_count += 1
+        if len(self.failures) < self._KEPT_FAILURES:
+            self.failures.append(failure)
+        self._site.emit(ObjectFailed(self._site.fqrn, failure))
+
+    # --- for those that go about it a little differently ------------------------------------------
+
+    async def present(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
+        """What need not be fetched."""
+        return await self._site.store.present(hashes)
+
+    async def fetch_and_open(self, ref: CatalogRef) -> FetchedCatalog | None:
+        """A catalog from upstream; None if it is an old root that nobody needs to have."""
+        site = self._site
+        try:
+            upload = await fetch_verified(
+                site.upstream, site.store, ref.hash, ref.max_bytes(site.limits)
+            )
+        except NotFound:
+            if self._lineage.may_lack_roots and ref.role in (Role.TAG, Role.PREDECESSOR):
+                site.emit(RootSkipped(site.fqrn, ref.hash, ref.wanted_by))
+                return None
+            raise
+        try:
+            fetched = await self.open_fetched(ref, upload)
+            if self._is_too_old(ref, fetched.catalog):
+                fetched.close()
+                await upload.abort()
+                return None
+        except BaseException:
+            await upload.abort()
+            raise
+        return fetched
+
+    async def open_fetched(self, ref: CatalogRef, upload: Upload) -> FetchedCatalog:
+        """Unpack and open verified bytes."""
+        follows = self._lineage.follows_predecessors and ref.role in (Role.HEAD, Role.PREDECESSOR)
+
+        def unpack() -> FetchedCatalog:
+            site = self._site
+            catalog = open_catalog(upload.reopen(), ref, site.scratch, site.limits)
+            try:
+                nested = catalog.nested_catalogs()
+            except BaseException:
+                catalog.close()
+                raise
+            predecessor = catalog.previous_revision if follows else None
+            return FetchedCatalog(catalog, nested, predecessor, upload)
+
+        return await in_thread(unpack)
+
+    def _is_too_old(self, ref: CatalogRef, catalog: Catalog) -> bool:
+        not_before = self._lineage.not_before
+        return (
+            ref.role is Role.PREDECESSOR
+            and not_before is not None
+            and catalog.last_modified < not_before.timestamp()
+        )
+
+    def _count(self, upload: Upload) -> None:
+        self.stored_objects += 1
+        self.stored_bytes += upload.size_bytes

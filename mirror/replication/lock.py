@@ -1,0 +1,80 @@
+"""One writer per replica, cvmfs_server included (contract A.2, locks).
+
+cvmfs_server takes ``flock`` on ``<spool>/is_updating.lock``, and so do we. It also *unlinks* that
+file when it is done, which lets two processes hold "the" lock on two files at once (cvmfs #3574).
+We never unlink, and after locking we look whether the file we locked still is the one of that name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from mirror.errors import Locked
+from mirror.store.file_errors import translated
+
+LOCK_FILE: Final = "is_updating.lock"
+
+
+@contextmanager
+def replica_lock(spool: Path) -> Iterator[None]:
+    """Hold the lock of the replica whose spool directory this is.
+
+    Raises:
+        Locked: somebody else holds it.
+        StoreUnavailable: the spool directory cannot be written to.
+    """
+    path = spool / LOCK_FILE
+    with translated(path):
+        spool.mkdir(parents=True, exist_ok=True)
+    descriptor = _acquire(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(spool: Path) -> bool:
+    """Whether somebody is writing to the replica right now."""
+    try:
+        descriptor = os.open(spool / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        with translated(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same_file(descriptor, path):
+                    return descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                raise Locked(
+                    f"{path}: another snapshot, garbage collection or cvmfs_server is at work on "
+                    "this replica; wait for it, or find it with: fuser -v " + str(path)
+                ) from None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # unlinked by cvmfs_server between our open and our lock
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,361 @@
+"""One attempt to bring one replica to the revision that its origin is at.
+
+`SnapshotRun.run` reads like the manual; each step is a method below it, in the same order. A run
+owns everything that changes while it lasts and ends with it. Whatever stops it (an attack, a dead
+network, a full disk, a kill) leaves the old revision served, and what it stored is not fetched
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mirror.cvmfs.compression import decompress
+from mirror.cvmfs.content_hash import ContentHash, Suffix
+from mirror.cvmfs.history import Tag, read_history
+from mirror.cvmfs.manifest import Manifest
+from mirror.cvmfs.paths import (
+    MANIFEST,
+    MASTER_REPLICA,
+    WHITELIST,
+    WHITELIST_PKCS7,
+    alternative_path,
+    object_path,
+)
+from mirror.cvmfs.reflog import Reflog
+from mirror.errors import Corrupted, NotFound, Refused, SnapshotFailed
+from mirror.events import Emit, ManifestAccepted, SnapshotFinished, SnapshotStarted
+from mirror.replication import state
+from mirror.replication.fetching import Fetching, Lineage, Site
+from mirror.replication.graph import CatalogRef, Role
+from mirror.replication.lock import replica_lock
+from mirror.replication.publication import Publication, publish
+from mirror.replication.reflog_file import ReflogFile
+from mirror.replication.repairing import Repairing
+from mirror.replication.replica import Replica, served_manifest
+from mirror.replication.tallying import HashSet, Tallying
+from mirror.replication.transfer import fetch_verified
+from mirror.replication.walk import Walk
+from mirror.store.base import Upload
+from mirror.store.memory import MemoryStore
+from mirror.store.threads import in_thread
+from mirror.trust.trusted_ensemble import Ensemble, TrustedEnsemble
+from mirror.upstream.base import Body, Request, Upstream, read_all
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOptions:
+    """What an operator may ask of one run.
+
+    Attributes:
+        accepts_rollback: take an older revision this once.
+        repairs: believe nothing in the store: walk everything, hash everything.
+    """
+
+    accepts_rollback: bool = False
+    repairs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """What a run did.
+
+    Attributes:
+        revision: served now.
+        previous_revision: served before; None if nothing was.
+        published_at: when the publisher signed it, Unix time.
+        was_current: whether manifest and whitelist were the ones we had.
+        stored_objects: fetched and committed, catalogs included.
+        stored_bytes: their bytes, as stored.
+    """
+
+    revision: int
+    previous_revision: int | None
+    published_at: int
+    was_current: bool
+    stored_objects: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPlan:
+    """What a run would do.
+
+    Attributes:
+        revision: offered by the origin.
+        served_revision: what we serve; None for nothing.
+        missing_catalogs: to fetch.
+        missing_catalog_bytes: as stored.
+        missing_objects: to fetch: data objects and chunks.
+        missing_object_bytes: unpacked, so at most what will be fetched.
+    """
+
+    revision: int
+    served_revision: int | None
+    missing_catalogs: int
+    missing_catalog_bytes: int
+    missing_objects: int
+    missing_object_bytes: int
+
+
+class SnapshotRun:
+    """State and steps of one run; use it once."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        upstream: Upstream,
+        now: datetime,
+        emit: Emit,
+        options: SnapshotOptions | None = None,
+    ) -> None:
+        """Prepare; nothing happens until `run` or `plan`.
+
+        Args:
+            replica: which, and where.
+            upstream: from where.
+            now: the moment that expiry is judged by, and that is written down.
+            emit: hears what happens.
+            options: what is asked of this run beyond the usual.
+        """
+        self._replica = replica
+        self._store = replica.store
+        self._upstream = upstream
+        self._now = now
+        self._emit = emit
+        self._options = options or SnapshotOptions()
+        self._reflog_file = ReflogFile(replica.store, replica.spool, replica.fqrn, emit)
+        self._site = Site(
+            replica.fqrn, upstream, replica.store, replica.scratch, replica.limits, emit
+        )
+        self._served: Manifest | None = None
+        self._is_initial = True
+
+    async def run(self) -> SnapshotReport:
+        """Do it.
+
+        Raises:
+            UpstreamError, TrustError, FormatError, StoreError: why it could not begin or end.
+            SnapshotFailed: objects could not be had; all others were fetched nevertheless.
+        """
+        with replica_lock(self._replica.spool):
+            await self._store.prepare()
+            await self._begin()
+            await state.tell_begun(self._store, self._now)
+            try:
+                await self._require_replica_permission()
+                ensemble = await self._accept_ensemble()
+                report = await self._replicate(ensemble)
+                await state.tell_succeeded(self._store, self._now)
+            finally:
+                await state.tell_ended(self._store)
+        self._emit(SnapshotFinished(self._replica.fqrn, report.revision))
+        return report
+
+    async def plan(self) -> SnapshotPlan:
+        """Say what `run` would fetch; reads catalogs, changes nothing, needs no lock.
+
+        Raises:
+            UpstreamError, TrustError, FormatError, StoreError, SnapshotFailed: as `run`.
+        """
+        await self._begin()
+        await self._require_replica_permission()
+        manifest = (await self._accept_ensemble()).manifest
+        elsewhere = replace(self._site, store=MemoryStore())
+        counted = HashSet()
+        try:
+            tally = Tallying(elsewhere, self._lineage(manifest), self._store, counted)
+            async with AsyncExitStack() as uploads:
+                history = await self._obtain(manifest.history, elsewhere, uploads)
+                tags = await self._read_tags(manifest, history)
+            await self._walk(tally, manifest, tags)
+        finally:
+            counted.close()
+        return SnapshotPlan(
+            revision=manifest.revision,
+            served_revision=self._served.revision if self._served else None,
+            missing_catalogs=tally.missing_catalogs,
+            missing_catalog_bytes=tally.missing_catalog_bytes,
+            missing_objects=tally.missing_objects,
+            missing_object_bytes=tally.missing_object_bytes,
+        )
+
+    # --- the steps, in their order ----------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        self._served = await served_manifest(self._store, self._replica.limits)
+        self._is_initial = await state.is_initial(self._store)
+        self._emit(SnapshotStarted(self._replica.fqrn, self._upstream.source, self._is_initial))
+
+    async def _require_replica_permission(self) -> None:
+        try:
+            await self._fetch_root_file(MASTER_REPLICA)
+        except NotFound as error:
+            raise Refused(
+                f"{self._upstream.source} does not offer this repository for replication: it has "
+                f"no {MASTER_REPLICA}; check the URL, or ask its operator to create that file"
+            ) from error
+
+    async def _accept_ensemble(self) -> Ensemble:
+        """Manifest, certificate and whitelist, in the order that trust demands."""
+        served = None if self._options.accepts_rollback else self._served
+        trusted = TrustedEnsemble(
+            self._replica.anchor, self._now, served=served, limits=self._replica.limits
+        )
+        raw_manifest = await self._fetch_root_file(MANIFEST)
+        due = trusted.accept_manifest(raw_manifest)
+        has_alternatives = Manifest.parse(raw_manifest).has_alternative_paths
+        trusted.accept_certificate(await self._certificate(due, has_alternatives=has_alternatives))
+        ensemble = trusted.accept_whitelist(await self._fetch_root_file(WHITELIST))
+        self._emit(
+            ManifestAccepted(
+                self._replica.fqrn,
+                ensemble.manifest.revision,
+                self._served.revision if self._served else None,
+            )
+        )
+        return ensemble
+
+    async def _replicate(self, ensemble: Ensemble) -> SnapshotReport:
+        """Fetch what is missing, then publish; or only refresh the whitelist."""
+        is_current = self._served is not None and self._served.raw == ensemble.manifest.raw
+        if is_current and not self._options.repairs:
+            await self._publish(ensemble, None)
+            return self._report(ensemble, None)
+        manifest = ensemble.manifest
+        lineage = self._lineage(manifest)
+        fetching = (Repairing if self._options.repairs else Fetching)(self._site, lineage)
+        async with AsyncExitStack() as uploads:
+            history = await self._obtain(manifest.history, self._site, uploads)
+            meta_info = await self._obtain(manifest.meta_info, self._site, uploads)
+            tags = await self._read_tags(manifest, history)
+            await self._walk(fetching, manifest, tags)
+            await self._store_certificate(ensemble)
+            for content_hash, upload in (
+                (manifest.meta_info, meta_info),
+                (manifest.history, history),
+            ):
+                if content_hash is not None and upload is not None:
+                    await upload.commit(content_hash)
+        await self._publish(ensemble, await self._reflog(manifest, tags, fetching))
+        return self._report(ensemble, fetching)
+
+    async def _walk(self, fetching: Fetching, manifest: Manifest, tags: Sequence[Tag]) -> None:
+        """The head with its predecessors, then what only tags still name; all or nothing."""
+        limits, breadth = self._replica.limits, self._replica.breadth
+        head = CatalogRef(
+            manifest.root_catalog, "", Role.HEAD, manifest.root_catalog_bytes, "the manifest"
+        )
+        await Walk(fetching, limits, breadth).run([head])
+        roots = {tag.root_catalog: tag.name for tag in tags}
+        await Walk(fetching, limits, breadth).run(
+            CatalogRef(root, "", Role.TAG, None, f"tag {name}") for root, name in roots.items()
+        )
+        if fetching.failure_count:
+            raise SnapshotFailed(fetching.failures, fetching.failure_count)
+
+    async def _reflog(self, manifest: Manifest, tags: Sequence[Tag], fetching: Fetching) -> Reflog:
+        """The reflog with every root that is here now."""
+        reflog = await self._reflog_file.load(self._replica.limits, is_initial=self._is_initial)
+        tagged = await self._store.present({tag.root_catalog for tag in tags})
+        served = [self._served.root_catalog] if self._served else []
+        roots = {manifest.root_catalog, *tagged, *served, *fetching.stored_roots}
+        others = [each for each in manifest.named_objects if each != manifest.root_catalog]
+        return reflog.with_added(roots, others, int(self._now.timestamp()))
+
+    async def _publish(self, ensemble: Ensemble, reflog: Reflog | None) -> None:
+        pkcs7 = None
+        if ensemble.whitelist.uses_pkcs7:
+            pkcs7 = await self._fetch_root_file(WHITELIST_PKCS7)
+        await publish(Publication(ensemble, pkcs7, reflog), self._store, self._reflog_file)
+
+    # --- what the steps need ----------------------------------------------------------------------
+
+    def _lineage(self, manifest: Manifest) -> Lineage:
+        collects = manifest.is_garbage_collectable
+        return Lineage(
+            follows_predecessors=not (self._is_initial or self._options.repairs),
+            not_before=self._now - timedelta(self._replica.predecessor_days) if collects else None,
+            may_lack_roots=collects,
+        )
+
+    async def _fetch_root_file(self, name: str) -> bytes:
+        """A root file past all caches: they keep it for a minute, and a push comes at once."""
+        request = Request(name, self._replica.limits.letter_bytes, is_fresh=True)
+        return await self._upstream.fetch(request, read_all)
+
+    async def _certificate(self, due: ContentHash, *, has_alternatives: bool) -> bytes:
+        max_bytes = self._replica.limits.letter_bytes
+        if due in await self._store.sound([due]):
+            return await self._read(due, max_bytes)
+
+        async def receive(body: Body) -> bytes:
+            stored = await read_all(body)
+            if ContentHash.of(due.algorithm, stored, due.suffix) != due:
+                raise Corrupted(f"the certificate {object_path(due)} came with another hash")
+            return stored
+
+        path = alternative_path(due) if has_alternatives else object_path(due)
+        return await self._upstream.fetch(Request(path, max_bytes), receive)
+
+    async def _store_certificate(self, ensemble: Ensemble) -> None:
+        content_hash = ensemble.manifest.certificate
+        if content_hash is None:
+            raise RuntimeError("an ensemble always has a certificate")
+        if content_hash not in await self._store.sound([content_hash]):
+            async with self._store.upload(content_hash.algorithm) as upload:
+                await upload.write(ensemble.certificate)
+                await upload.commit(content_hash)
+
+    async def _obtain(
+        self, content_hash: ContentHash | None, site: Site, uploads: AsyncExitStack
+    ) -> Upload | None:
+        """A history or meta info, verified but not committed; None if it is here or not named."""
+        if content_hash is None or await self._store.sound([content_hash]):
+            return None
+        upload = await fetch_verified(
+            site.upstream, site.store, content_hash, self._max_bytes(content_hash)
+        )
+        return await uploads.enter_async_context(upload)
+
+    def _max_bytes(self, content_hash: ContentHash) -> int:
+        limits = self._replica.limits
+        is_history = content_hash.suffix is Suffix.HISTORY
+        return limits.history_bytes if is_history else limits.meta_info_bytes
+
+    async def _read_tags(self, manifest: Manifest, history: Upload | None) -> list[Tag]:
+        if manifest.history is None:
+            return []
+        max_bytes = self._replica.limits.history_bytes
+        if history is None:
+            packed = await self._read(manifest.history, max_bytes)
+        else:
+            packed = await in_thread(history.reopen().read)
+        return await in_thread(
+            lambda: read_history(
+                decompress(packed, max_bytes, "the history"),
+                self._replica.fqrn,
+                self._replica.limits,
+            )
+        )
+
+    async def _read(self, content_hash: ContentHash, max_bytes: int) -> bytes:
+        def read() -> bytes:
+            with self._store.open_object(content_hash) as file:
+                return file.read(max_bytes)
+
+        return await in_thread(read)
+
+    def _report(self, ensemble: Ensemble, fetching: Fetching | None) -> SnapshotReport:
+        manifest = ensemble.manifest
+        return SnapshotReport(
+            revision=manifest.revision,
+            previous_revision=self._served.revision if self._served else None,
+            published_at=manifest.published_at,
+            was_current=fetching is None,
+            stored_objects=fetching.stored_objects if fetching else 0,
+            stored_bytes=fetching.stored_bytes if fetching else 0,
+        )

@@ -1,0 +1,86 @@
+"""What the walk does in a dry run: read the catalogs, count what is missing, keep nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from mirror.cvmfs.catalog import ObjectRef
+from mirror.cvmfs.content_hash import ContentHash
+from mirror.replication.fetching import FetchedCatalog, Fetching, Lineage, Site
+from mirror.replication.graph import CatalogRef
+from mirror.store.base import ObjectReader
+
+
+class HashSet:
+    """A set of content hashes that spills to a temporary file: a repository may have 10⁸."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE seen (hash BLOB PRIMARY KEY) WITHOUT ROWID")
+
+    def add(self, hashes: Iterable[ContentHash]) -> set[ContentHash]:
+        """Add, and return those that were new; a few microseconds each."""
+        return {
+            each
+            for each in hashes
+            if self._database.execute(
+                "INSERT OR IGNORE INTO seen VALUES (?)",
+                (b"%d%c" % (each.algorithm, each.suffix.encode() or b"-") + each.digest,),
+            ).rowcount
+        }
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._database.close()
+
+
+class Tallying(Fetching):
+    """A `Visitor` that brings nothing home.
+
+    Attributes:
+        missing_catalogs: catalogs to fetch.
+        missing_catalog_bytes: as stored; they had to be read to know what is in them.
+        missing_objects: data objects and chunks to fetch.
+        missing_object_bytes: at most; the catalogs state unpacked sizes.
+    """
+
+    def __init__(
+        self, site: Site, lineage: Lineage, replica: ObjectReader, counted: HashSet
+    ) -> None:
+        """Count what ``replica`` lacks; the store of ``site`` is only a place to read from."""
+        super().__init__(site, lineage)
+        self._replica = replica
+        self._visited: set[ContentHash] = set()
+        self._counted = counted
+        self.missing_catalogs = 0
+        self.missing_catalog_bytes = 0
+        self.missing_objects = 0
+        self.missing_object_bytes = 0
+
+    async def open_catalog(self, ref: CatalogRef) -> FetchedCatalog | None:
+        """Read a catalog that is not here, once."""
+        if ref.hash in self._visited:
+            return None
+        self._visited.add(ref.hash)
+        fetched = await super().open_catalog(ref)
+        if fetched is None:
+            self._visited.discard(ref.hash)  # too old as a predecessor, wanted perhaps as a tag
+        elif fetched.upload is not None:
+            self.missing_catalogs += 1
+            self.missing_catalog_bytes += fetched.upload.size_bytes
+            await fetched.upload.abort()
+            fetched.upload = None
+        return fetched
+
+    async def missing(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """Count each missing object once; none is to be delivered."""
+        new = self._counted.add(ref.hash for ref in await super().missing(refs))
+        self.missing_objects += len(new)
+        self.missing_object_bytes += sum(ref.size_bytes for ref in refs if ref.hash in new)
+        return ()
+
+    async def present(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
+        """What the replica has."""
+        return await self._replica.present(hashes)
