@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from mirror.cvmfs.content_hash import DIGEST_BYTES, Algorithm, ContentHash, Suffix
-from mirror.cvmfs.database import HostileDatabase, integer, text
+from mirror.cvmfs.database import HostileDatabase, hash_text, integer, text
 from mirror.cvmfs.limits import Limits
 from mirror.errors import FormatError
 
@@ -148,10 +148,10 @@ class Catalog:
             return []
         size_column = "size" if "size" in columns else "NULL"
         nested = []
-        for path, hash_text, size in self._database.rows(
+        for path, digits, size in self._database.rows(
             f"SELECT path, sha1, {size_column} FROM nested_catalogs"  # noqa: S608 - two literals
         ):
-            nested.append(self._nested(path, hash_text, size))
+            nested.append(self._nested(path, digits, size))
             self._require_few(len(nested), self._limits.nested_catalogs, "nested catalogs")
         return nested
 
@@ -218,7 +218,7 @@ class Catalog:
             is_packed=bits >> _COMPRESSION_SHIFT & _THREE_BITS == 0,
         )
 
-    def _nested(self, path: object, hash_text: object, size: object) -> NestedRef:
+    def _nested(self, path: object, digits: object, size: object) -> NestedRef:
         mount_point = text(path, f"{self._what}: a mount point")
         inside = mount_point.removeprefix(self.mount_point)
         is_below = mount_point.startswith(self.mount_point) and inside.startswith("/")
@@ -232,7 +232,7 @@ class Catalog:
         size_bytes = integer(size, f"{self._what}: size of a nested catalog")
         return NestedRef(
             mount_point,
-            ContentHash.parse(text(hash_text, f"{self._what}: a nested hash"), Suffix.CATALOG),
+            hash_text(digits, f"{self._what}: a nested catalog's hash", Suffix.CATALOG),
             size_bytes if size_bytes > 0 else None,
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from mirror.cvmfs.content_hash import ContentHash, Suffix
 from mirror.errors import FormatError
 
 Row = tuple[object, ...]
@@ -203,3 +204,15 @@ def integer(value: object, what: str) -> int:
     if isinstance(value, int):
         return value
     raise FormatError(f"{what} should be a whole number, not {value!r:.40}")
+
+
+def hash_text(value: object, what: str, suffix: Suffix) -> ContentHash:
+    """A content hash kept as text.
+
+    Raises:
+        FormatError: if it is none.
+    """
+    try:
+        return ContentHash.parse(text(value, what), suffix)
+    except FormatError as error:
+        raise FormatError(f"{what}: {error}") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mirror.cvmfs.content_hash import ContentHash, Suffix
-from mirror.cvmfs.database import HostileDatabase, integer, text
+from mirror.cvmfs.database import HostileDatabase, hash_text, integer, text
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
 from mirror.errors import FormatError, NameMismatch
@@ -58,12 +58,14 @@ def read_history(content: bytes | Path, fqrn: Fqrn, limits: Limits | None = None
 
 
 def _tag(
-    name: object, hash_text: object, revision: object, timestamp: object, description: object
+    name: object, digits: object, revision: object, timestamp: object, description: object
 ) -> Tag:
     return Tag(
-        name=text(name, "a tag's name"),
-        root_catalog=ContentHash.parse(text(hash_text, "a tag's hash"), Suffix.CATALOG),
-        revision=integer(revision, "a tag's revision"),
-        timestamp=integer(timestamp, "a tag's time"),
-        description="" if description is None else text(description, "a tag's description"),
+        name=text(name, f"{_WHAT}: a tag's name"),
+        root_catalog=hash_text(digits, f"{_WHAT}: a tag's hash", Suffix.CATALOG),
+        revision=integer(revision, f"{_WHAT}: a tag's revision"),
+        timestamp=integer(timestamp, f"{_WHAT}: a tag's time"),
+        description=""
+        if description is None
+        else text(description, f"{_WHAT}: a tag's description"),
     )

@@ -75,7 +75,7 @@ class Manifest:
             root_catalog_bytes=_number(fields, "B") if "B" in fields else None,
             ttl_s=_number(fields, "D"),
             revision=_number(fields, "S"),
-            fqrn=Fqrn(fields["N"]) if "N" in fields else None,
+            fqrn=_name(fields["N"]) if "N" in fields else None,
             certificate=_optional_hash(fields, "X", Suffix.CERTIFICATE),
             history=_optional_hash(fields, "H", Suffix.HISTORY),
             meta_info=_optional_hash(fields, "M", Suffix.META_INFO),
@@ -110,6 +110,13 @@ def _number(fields: dict[str, str], key: str) -> int:
 
 _MAX_TIME: Final = 253_402_300_799
 """The last second of the year 9999, beyond which no calendar here reaches."""
+
+
+def _name(value: str) -> Fqrn:
+    try:
+        return Fqrn(value)
+    except FormatError as error:
+        raise FormatError(f"{MANIFEST} field N: {error}") from error
 
 
 def _hash(fields: dict[str, str], key: str, suffix: Suffix) -> ContentHash:

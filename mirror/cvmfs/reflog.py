@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from mirror.cvmfs.content_hash import ContentHash, Suffix
-from mirror.cvmfs.database import HostileDatabase, integer, text
+from mirror.cvmfs.database import HostileDatabase, hash_text, integer
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.paths import REFLOG
 from mirror.errors import FormatError
@@ -76,14 +76,12 @@ class Reflog:
             if name != fqrn.name:
                 raise FormatError(f"{REFLOG} belongs to {name!r:.120}, not to {fqrn}")
             refs = {}
-            for hash_text, kind, timestamp in database.rows(
-                "SELECT hash, type, timestamp FROM refs"
-            ):
+            for digits, kind, timestamp in database.rows("SELECT hash, type, timestamp FROM refs"):
                 number = integer(kind, f"{REFLOG}: type")
                 if not 0 <= number < len(RefType):
                     raise FormatError(f"{REFLOG} has a reference of unknown type {number}")
                 suffix = RefType(number).suffix
-                content_hash = ContentHash.parse(text(hash_text, f"{REFLOG}: hash"), suffix)
+                content_hash = hash_text(digits, f"{REFLOG}: hash", suffix)
                 refs[content_hash] = integer(timestamp, f"{REFLOG}: timestamp")
         return cls(fqrn, refs)
 

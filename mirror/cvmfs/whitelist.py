@@ -66,7 +66,7 @@ class Whitelist:
             raw=raw,
             letter=letter,
             expires_at=_time(expiry[1:], "line 2, the expiry date").replace(minute=0, second=0),
-            fqrn=Fqrn(name[1:]),
+            fqrn=_name(name[1:]),
             fingerprints=frozenset(filter(None, map(_fingerprint, rest))),
             uses_pkcs7=uses_pkcs7,
             demands_ca_chain=demands_ca_chain,
@@ -84,6 +84,13 @@ def _time(digits: str, where: str) -> datetime:
         return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError as error:
         raise FormatError(f"{WHITELIST} {where}: {digits} is no date") from error
+
+
+def _name(name: str) -> Fqrn:
+    try:
+        return Fqrn(name)
+    except FormatError as error:
+        raise FormatError(f"{WHITELIST} line 3: {error}") from error
 
 
 def _fingerprint(line: str) -> Fingerprint | None:

@@ -2,9 +2,9 @@
 
 Two laws rule this room, and every replica ever made by cvmfs_server obeys them too:
 
-1. **Children before parents.** A catalog is committed only after all its objects and all its nested
-   catalogs are. Hence the presence of a catalog proves that its whole tree is present, and a run may
-   skip every catalog that it finds.
+1. **Children before parents.** A catalog is committed only after all its objects and all its
+   nested catalogs are. Hence the presence of a catalog proves that its whole tree is present, and
+   a run may skip every catalog that it finds.
 2. **Root files last.** Certificate, meta info, history, reflog, alternative paths, whitelist,
    manifest. Until the manifest is replaced, clients see the old, complete revision.
 

@@ -161,9 +161,7 @@ class SnapshotRun:
         Raises:
             UpstreamError, TrustError, FormatError, StoreError, SnapshotFailed: as `run`.
         """
-        await self._begin()
-        await self._require_replica_permission()
-        manifest = (await self._accept_ensemble()).manifest
+        manifest = await self.probe()
         elsewhere = replace(self._site, store=MemoryStore())
         counted = HashSet()
         try:
@@ -182,6 +180,16 @@ class SnapshotRun:
             missing_objects=tally.missing_objects,
             missing_object_bytes=tally.missing_object_bytes,
         )
+
+    async def probe(self) -> Manifest:
+        """Ask the origin for its revision, and believe it only if all signatures hold.
+
+        Raises:
+            UpstreamError, TrustError, FormatError, StoreError: as `run`.
+        """
+        await self._begin()
+        await self._require_replica_permission()
+        return (await self._accept_ensemble()).manifest
 
     # --- the steps, in their order ----------------------------------------------------------------
 

@@ -1,0 +1,4 @@
+"""Keeping replicas sound.
+
+check         is everything there that the manifest and the tags refer to?
+"""

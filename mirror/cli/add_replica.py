@@ -1,0 +1,114 @@
+"""``cvmfs-mirror add-replica``."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import tomlkit
+from tomlkit.items import AoT
+
+from mirror import wiring
+from mirror.cli.options import config_option, config_path, run_async
+from mirror.config import ReplicaSettings, Settings, parse_settings
+from mirror.cvmfs.manifest import Manifest
+from mirror.errors import ConfigError
+from mirror.events import ignore
+from mirror.replication.lock import replica_lock
+from mirror.replication.replica import served_manifest
+from mirror.replication.snapshot import SnapshotRun
+
+
+@click.command("add-replica")
+@click.argument("name")
+@click.argument("stratum0", metavar="STRATUM0_URL")
+@click.argument("keys", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--storage",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where replicas lie, if the configuration file is new.  [default: /srv/cvmfs]",
+)
+@click.option("--offline", is_flag=True, help="Do not ask Stratum 0 whether all this is right.")
+@config_option
+@click.pass_context
+def command(
+    context: click.Context,
+    name: str,
+    stratum0: str,
+    keys: Path,
+    *,
+    storage: Path | None,
+    offline: bool,
+) -> None:
+    r"""Add a repository to the configuration, after a look at its Stratum 0.
+
+    NAME is the fully qualified repository name, STRATUM0_URL where it is published, KEYS the file
+    or directory of master keys (*.pub). The manifest there must be signed for NAME under these
+    keys. A tree that cvmfs_server left at the storage path is adopted as it is. Comments in the
+    configuration file stay.
+
+    \b
+    Example:
+      cvmfs-mirror add-replica software.example.org \\
+          http://stratum0.example.org/cvmfs/software.example.org /etc/cvmfs/keys/example.org
+    """
+    path = config_path(context)
+    text = _with_replica(path, name, stratum0, keys.absolute(), storage)
+    configured = parse_settings(text, str(path))
+    each = configured.select((name,))[0]
+    if not offline:
+        manifest = run_async(_probe(configured, each))
+        click.echo(f"{name}: signed under {keys}, at revision {manifest.revision}")
+    served = run_async(_adopt(configured, each))
+    _replace(path, text)
+    if served is not None:
+        click.echo(f"{name}: adopted the tree that is there, serving revision {served.revision}")
+    click.echo(f"{name}: added to {path}; next: cvmfs-mirror snapshot {name}")
+
+
+def _with_replica(path: Path, name: str, stratum0: str, keys: Path, storage: Path | None) -> str:
+    """The configuration file's text with one replica more."""
+    try:
+        document = tomlkit.parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        document = tomlkit.document()
+        document["storage"] = {"path": str((storage or Path("/srv/cvmfs")).absolute())}
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    except (UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
+        raise ConfigError([f"{path}: not TOML: {error}"]) from error
+    replicas = document.setdefault("replica", tomlkit.aot())
+    if not isinstance(replicas, AoT):
+        raise ConfigError([f"{path}: replica: write each as a [[replica]] table"])
+    table = tomlkit.table()
+    table.update({"name": name, "stratum0": stratum0, "keys": str(keys)})
+    replicas.append(table)
+    return tomlkit.dumps(document)
+
+
+async def _probe(configured: Settings, each: ReplicaSettings) -> Manifest:
+    replica = wiring.replica(configured, each)
+    async with wiring.upstream(configured, each, ignore) as upstream:
+        return await SnapshotRun(replica, upstream, datetime.now(UTC), ignore).probe()
+
+
+async def _adopt(configured: Settings, each: ReplicaSettings) -> Manifest | None:
+    replica = wiring.replica(configured, each)
+    with replica_lock(replica.spool):
+        await replica.store.prepare()
+    return await served_manifest(replica.store, replica.limits)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace the file in one step, so that nobody reads half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(text, "utf-8")
+        if path.exists():
+            temporary.chmod(path.stat().st_mode)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError([f"{error.filename or path}: {error.strerror}"]) from error

@@ -1,0 +1,93 @@
+"""Entry point, the group of verbs, errors → exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from mirror.cli import add_replica, check, completion, demo, serve, snapshot, status
+from mirror.cli.exit_codes import exit_code
+from mirror.cli.options import config_option
+from mirror.errors import ConfigError, MirrorError
+
+_INTERNAL: Final = 70
+_INTERRUPTED: Final = 130
+_DEBUG: Final = "CVMFS_MIRROR_DEBUG"
+
+_EPILOG: Final = """\b
+Exit codes:
+  0  done
+  2  usage or configuration
+  3  upstream: Stratum 0 did not deliver
+  4  trust: a signature, a name, a date or a format is wrong; look before you retry
+  5  store: full, locked or not writable
+  6  check found damage
+
+\b
+A first replica:
+  cvmfs-mirror add-replica software.example.org \\
+      http://stratum0.example.org/cvmfs/software.example.org /etc/cvmfs/keys/example.org
+  cvmfs-mirror snapshot
+  cvmfs-mirror serve
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@click.version_option(package_name="cvmfs-stratum1", prog_name="cvmfs-mirror")
+@config_option
+def commands() -> None:
+    """Replicate CernVM-FS repositories from Stratum 0, verified, and serve them.
+
+    A replica lies in exactly the tree that cvmfs_server keeps, so an existing one is adopted where
+    it is, and can be handed back.
+    """
+
+
+for _module in (add_replica, snapshot, status, check, serve, demo, completion):
+    commands.add_command(_module.command)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code, and shows no traceback to anybody."""
+    try:
+        result = commands.main(list(arguments), prog_name="cvmfs-mirror", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return exit_code(ConfigError([error.message]))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; nothing is lost: run it again to go on", err=True)
+        return _INTERRUPTED
+    except MirrorError as error:
+        show_error(error)
+        return exit_code(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last door before the user
+        if os.environ.get(_DEBUG):
+            raise
+        click.echo(
+            f"cvmfs-mirror: internal error: {type(error).__name__}: {error}\n"
+            f"This is a mistake of ours. Please report it with what {_DEBUG}=1 shows.",
+            err=True,
+        )
+        return _INTERNAL
+    return result if isinstance(result, int) else 0
+
+
+def show_error(error: MirrorError) -> None:
+    """One line per problem on standard error."""
+    for line in str(error).splitlines():
+        click.echo(f"cvmfs-mirror: {line}", err=True)

@@ -1,0 +1,279 @@
+"""The settings, from one TOML file; all its problems are reported at once.
+
+[storage]
+path = "/srv/cvmfs"                 # <path>/<repository>/: the tree cvmfs_server keeps
+spool = "/var/spool/cvmfs"          # locks and reflog checksums, shared with cvmfs_server
+[serve]
+listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6
+[fetch]
+timeout_s = 10.0                    # to connect, to answer, and the window of the next line
+min_bytes_per_s = 1024              # slower than this counts as dead
+retries = 3
+max_connections = 256
+follow_redirects = false
+proxy = "http://proxy:3128"         # default: none
+ca_bundle = "/etc/ssl/my-ca.pem"    # default: the system's
+[trust]
+blacklist = "/etc/cvmfs/blacklist"  # default: that file, if it exists
+[snapshot]
+predecessor_days = 3                # how far back replaced revisions are still fetched
+[[replica]]
+name = "software.example.org"
+stratum0 = "http://stratum0.example.org/cvmfs/software.example.org"
+keys = "/etc/cvmfs/keys/example.org"   # file or directory of *.pub
+proxy = "…"                         # and ca_bundle: for this replica alone
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.errors import ConfigError, FormatError
+
+DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/mirror.toml")
+DEFAULT_STORAGE: Final = Path("/srv/cvmfs")
+DEFAULT_SPOOL: Final = Path("/var/spool/cvmfs")
+DEFAULT_BLACKLIST: Final = Path("/etc/cvmfs/blacklist")
+_MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
+
+
+def _problem(message: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{message}", {"message": message})
+
+
+def _fqrn(name: str) -> str:
+    try:
+        return Fqrn(name).name
+    except FormatError as error:
+        raise _problem(str(error)) from error
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _problem(f"{url!r} is no URL; write http://host/path or https://host/path")
+    if parts.query or parts.fragment:
+        raise _problem(f"{url!r} has a '?' or '#'; leave off what follows")
+    return url.rstrip("/")
+
+
+def _proxy_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise _problem(f"{url!r} is no proxy; write http://host:port, or leave it out for none")
+    return url
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise _problem(f"'{path}' is relative; write the whole path from /")
+    return path
+
+
+def _listen_address(text: str) -> str:
+    try:
+        split_address(text)
+    except ValueError as error:
+        raise _problem(f"{text!r} is no address; write host:port, like [::]:8000") from error
+    return text
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """``host:port`` into its parts; ``[::1]:80`` for IPv6, ``:80`` or ``*:80`` for any host.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise ValueError(text)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(text)
+    return ("" if host == "*" else host), int(port)
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StorageSettings(_Table):
+    """Where replicas lie."""
+
+    path: AbsolutePath = DEFAULT_STORAGE
+    spool: AbsolutePath = DEFAULT_SPOOL
+
+
+class ServeSettings(_Table):
+    """Where clients find us."""
+
+    listen: Annotated[
+        list[Annotated[str, AfterValidator(_listen_address)]], Field(min_length=1)
+    ] = ["127.0.0.1:8000"]
+
+
+class FetchSettings(_Table):
+    """How to talk to Stratum 0."""
+
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    min_bytes_per_s: Annotated[int, Field(ge=0)] = 1024
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    max_connections: Annotated[int, Field(ge=1, le=4096)] = 256
+    follow_redirects: bool = False
+    proxy: ProxyUrl | None = None
+    ca_bundle: AbsolutePath | None = None
+
+
+class TrustSettings(_Table):
+    """What to refuse though it is validly signed."""
+
+    blacklist: AbsolutePath | None = None
+
+
+class SnapshotSettings(_Table):
+    """What belongs to a snapshot."""
+
+    predecessor_days: Annotated[int, Field(ge=0, le=36_500)] = 3
+
+
+class ReplicaSettings(_Table):
+    """One repository to replicate."""
+
+    name: Annotated[str, AfterValidator(_fqrn)]
+    stratum0: Annotated[str, AfterValidator(_http_url)]
+    keys: AbsolutePath
+    proxy: ProxyUrl | None = None
+    ca_bundle: AbsolutePath | None = None
+
+
+class Settings(_Table):
+    """The whole file."""
+
+    storage: StorageSettings = StorageSettings()
+    serve: ServeSettings = ServeSettings()
+    fetch: FetchSettings = FetchSettings()
+    trust: TrustSettings = TrustSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
+    replica: list[ReplicaSettings] = []
+
+    def select(self, names: tuple[str, ...]) -> list[ReplicaSettings]:
+        """The replicas of these names, or all if none is given.
+
+        Raises:
+            ConfigError: one of them is not configured, or none is.
+        """
+        known = {replica.name: replica for replica in self.replica}
+        unknown = [_unknown_replica(name, list(known)) for name in names if name not in known]
+        if unknown:
+            raise ConfigError(unknown)
+        if not known:
+            raise ConfigError(["no [[replica]] is configured; add one: cvmfs-mirror add-replica"])
+        return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the file.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is wrong; every problem is listed with
+            the file, the key and the fix.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_CONFIG_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            [f"{path}: no such file; name yours with --config, or run cvmfs-mirror add-replica"]
+        ) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 text: {error}"]) from error
+    return parse_settings(text, str(path))
+
+
+def parse_settings(text: str, origin: str) -> Settings:
+    """Read TOML text; ``origin`` names it in errors.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{origin}: not TOML: {error}"]) from error
+    problems = list(_duplicates(content))
+    try:
+        settings = Settings.model_validate(content)
+    except ValidationError as error:
+        problems = [*(_describe(detail) for detail in error.errors()), *problems]
+    if problems:
+        raise ConfigError([f"{origin}: {problem}" for problem in problems])
+    return settings
+
+
+def _duplicates(content: dict[str, Any]) -> Iterator[str]:
+    replicas = content.get("replica", [])
+    if not isinstance(replicas, list):
+        return
+    names = Counter(str(each.get("name")) for each in replicas if isinstance(each, dict))
+    for name, count in names.items():
+        if count > 1:
+            yield f"replica: {name} is there {count} times; keep one"
+
+
+def _describe(detail: ErrorDetails) -> str:
+    """One problem: the key, what is wrong, and the fix."""
+    key = _key(detail["loc"])
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{key}: no such setting{_did_you_mean(detail['loc'])}"
+        case "missing":
+            return f"{key}: missing; add it"
+        case "setting":
+            return f"{key}: {detail['msg']}"
+        case _:
+            return f"{key}: {detail['msg'][:1].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else part
+    return key
+
+
+def _did_you_mean(location: tuple[int | str, ...]) -> str:
+    tables: dict[str, type[BaseModel]] = {
+        "storage": StorageSettings,
+        "serve": ServeSettings,
+        "fetch": FetchSettings,
+        "trust": TrustSettings,
+        "snapshot": SnapshotSettings,
+        "replica": ReplicaSettings,
+    }
+    table = tables.get(str(location[0]), Settings) if len(location) > 1 else Settings
+    known = list(table.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+
+
+def _unknown_replica(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]}?" if close else f"configured: {', '.join(known) or 'none'}"
+    return f"{name}: no such replica; {hint}"

@@ -1,0 +1,147 @@
+"""What the demo shows, step by step; every step is checked as it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from mirror import wiring
+from mirror.config import Settings, load_settings
+from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.manifest import Manifest
+from mirror.cvmfs.paths import MANIFEST, object_path
+from mirror.demo.stratum0 import FQRN, DemoStratum0
+from mirror.errors import DamageError
+from mirror.events import Emit, ignore
+from mirror.replication.snapshot import SnapshotReport, SnapshotRun
+from mirror.serve.running import serving
+from mirror.upkeep.check import check_replica
+from mirror.upstream.base import Body, Request, Upstream, read_all
+
+Say = Callable[[str], None]
+Progress = Callable[[], AbstractContextManager[Emit]]
+
+_FIRST_TREE: Final = 5
+_NEXT_TREE: Final = 6
+
+
+class Tour:
+    """The whole way of the data on one machine, from Stratum 0 to a client."""
+
+    def __init__(self, directory: Path, say: Say, progress: Progress) -> None:
+        """Lay everything out below ``directory``.
+
+        Args:
+            directory: empty; everything stays below it.
+            say: takes a line for the user.
+            progress: shows one run; gives what hears its events.
+        """
+        self._say = say
+        self._progress = progress
+        self.stratum0 = DemoStratum0(directory)
+        self.storage = directory / "srv" / "cvmfs"
+        self.storage.mkdir(parents=True)
+        self.config = directory / "mirror.toml"
+
+    async def walk(self, *, once: bool) -> None:
+        """Show everything; then, unless ``once``, serve on until cancelled.
+
+        Raises:
+            MirrorError: something did not work.
+        """
+        async with AsyncExitStack() as servers:
+            self.stratum0.publish(_FIRST_TREE)
+            local = [("127.0.0.1", 0)]
+            (origin,) = await servers.enter_async_context(serving(self.stratum0.storage, local))
+            self._say(f"1. Stratum 0 publishes {FQRN}, made by the real cvmfs_server, at")
+            self._say(f"   {origin}/cvmfs/{FQRN}")
+            (mirror,) = await servers.enter_async_context(serving(self.storage, local))
+            settings = self._write_settings(origin, mirror)
+
+            self._say("2. The mirror replicates it: every signature and every hash verified")
+            report = await self._snapshot(settings)
+            self._say(f"   revision {report.revision}, {report.stored_objects} objects fetched")
+
+            self._say("3. The mirror serves it; a client's first two requests:")
+            await self._ask_as_client(settings, mirror, report.revision)
+
+            self._say("4. A check walks everything that is reachable and hashes every byte")
+            await self._check(settings)
+
+            self._say("5. Stratum 0 publishes its next revision, and the mirror follows")
+            self.stratum0.publish(_NEXT_TREE)
+            report = await self._snapshot(settings)
+            self._say(
+                f"   revision {report.previous_revision} → {report.revision}: "
+                f"only {report.stored_objects} objects were new"
+            )
+            await self._ask_as_client(settings, mirror, report.revision)
+            await self._check(settings)
+            if not once:
+                self._what_next(mirror)
+                await asyncio.Event().wait()
+
+    def _write_settings(self, origin: str, mirror: str) -> Settings:
+        """The configuration, as an operator would write it; in a file, so that they can try it."""
+        self.config.write_text(
+            "[storage]\n"
+            f'path = "{self.storage}"\n'
+            f'spool = "{self.config.parent / "spool"}"\n'
+            "[serve]\n"
+            f'listen = ["{mirror.removeprefix("http://")}"]\n'
+            "[[replica]]\n"
+            f'name = "{FQRN}"\n'
+            f'stratum0 = "{origin}/cvmfs/{FQRN}"\n'
+            f'keys = "{self.stratum0.key}"\n'
+        )
+        return load_settings(self.config)
+
+    async def _snapshot(self, settings: Settings) -> SnapshotReport:
+        configured = settings.replica[0]
+        replica = wiring.replica(settings, configured)
+        with self._progress() as emit:
+            async with wiring.upstream(settings, configured, emit) as upstream:
+                return await SnapshotRun(replica, upstream, datetime.now(UTC), emit).run()
+
+    async def _ask_as_client(self, settings: Settings, mirror: str, revision: int) -> None:
+        """Fetch the manifest, and the root catalog it names, as a client would, and compare."""
+        url = f"{mirror}/cvmfs/{FQRN}"
+        at_mirror = settings.replica[0].model_copy(update={"stratum0": url})
+        async with wiring.upstream(settings, at_mirror, ignore) as upstream:
+            manifest = Manifest.parse(await upstream.fetch(Request(MANIFEST, 4096), read_all))
+            size_bytes = await _fetch_root_catalog(upstream, manifest.root_catalog)
+        if manifest.revision != revision:
+            raise DamageError(f"revision {manifest.revision} is served, not {revision}")
+        self._say(f"   GET …/{MANIFEST}  revision {revision}")
+        self._say(f"   GET …/{object_path(manifest.root_catalog)}  {size_bytes} bytes, hash right")
+
+    async def _check(self, settings: Settings) -> None:
+        replica = wiring.replica(settings, settings.replica[0])
+        report = await check_replica(
+            replica, datetime.now(UTC), full=True, progress=lambda _report: None
+        )
+        if report.damage_count:
+            raise DamageError(f"the replica is damaged: {report.damage[0]}")
+        self._say(f"   {report.catalogs} catalogs, {report.objects} objects: sound")
+
+    def _what_next(self, mirror: str) -> None:
+        self._say("")
+        self._say("Both servers go on until Ctrl-C. Try:")
+        self._say(f"  curl -i {mirror}/cvmfs/{FQRN}/{MANIFEST} --output -")
+        self._say(f"  cvmfs-mirror --config {self.config} status")
+        self._say(f"  cvmfs-mirror --config {self.config} check --full")
+        self._say("Then your own: cvmfs-mirror add-replica --help")
+
+
+async def _fetch_root_catalog(upstream: Upstream, content_hash: ContentHash) -> int:
+    async def receive(body: Body) -> int:
+        stored = await read_all(body)
+        if ContentHash.of(content_hash.algorithm, stored, content_hash.suffix) != content_hash:
+            raise DamageError(f"{object_path(content_hash)} is served with wrong bytes")
+        return len(stored)
+
+    return await upstream.fetch(Request(object_path(content_hash), 1 << 20), receive)

@@ -1,0 +1,89 @@
+"""Which path names what, and with which headers it is answered (contract B.10).
+
+    path                        content type                freshness
+    --------------------------  --------------------------  ---------------------------
+    /cvmfs/<fqrn>/.cvmfs*       application/x-cvmfs         max-age=61
+    …/*.json                    application/json            max-age=61
+    /cvmfs/<fqrn>/data/xx/…     application/octet-stream    max-age=259200, immutable
+    anything else               404                         no-store
+
+No ETag and no Last-Modified: caches in the field are known to mix them up, and objects need none.
+A 404 must not be remembered: the object may be here in a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from mirror.cvmfs.content_hash import ContentHash, Suffix
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.paths import is_immutable, is_root_file, object_path
+from mirror.errors import FormatError
+
+_PREFIX: Final = "/cvmfs/"
+_INFO: Final = frozenset({"repositories.json", "meta.json"})
+_ALTERNATIVE: Final = ".cvmfsalt-"
+_MINUTE: Final = "public, max-age=61"
+_FOR_EVER: Final = "public, max-age=259200, immutable"
+NOT_FOUND_HEADERS: Final = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A file that may be served.
+
+    Attributes:
+        path: below the storage directory.
+        content_type: for the answer.
+        cache_control: likewise.
+    """
+
+    path: PurePosixPath
+    content_type: str
+    cache_control: str
+
+
+def resource(path: str) -> Resource | None:
+    """What a request's path (decoded once, without query) names; None for nothing of ours.
+
+    Only whole, well-formed names pass, so no path can lead out of the storage directory, to
+    temporaries, or to a listing.
+    """
+    if not path.startswith(_PREFIX):
+        return None
+    name, _, inside = path.removeprefix(_PREFIX).partition("/")
+    if name == "info":
+        return _info(inside)
+    try:
+        fqrn = Fqrn(name)
+        if inside.startswith(_ALTERNATIVE):
+            inside = object_path(_alternative(inside))
+    except FormatError:
+        return None
+    if is_immutable(inside):
+        return Resource(_below(fqrn, inside), "application/octet-stream", _FOR_EVER)
+    if is_root_file(inside):
+        is_json = inside.endswith(".json")
+        content_type = "application/json" if is_json else "application/x-cvmfs"
+        return Resource(_below(fqrn, inside), content_type, _MINUTE)
+    return None
+
+
+def _below(fqrn: Fqrn, inside: str) -> PurePosixPath:
+    return PurePosixPath(fqrn.name, inside)
+
+
+def _info(inside: str) -> Resource | None:
+    version, _, name = inside.partition("/")
+    if version != "v1" or name not in _INFO:
+        return None
+    return Resource(PurePosixPath("info", "v1", name), "application/json", _MINUTE)
+
+
+def _alternative(name: str) -> ContentHash:
+    """The object behind an alternative path; looked up by its hash, so no link is followed."""
+    text = name.removeprefix(_ALTERNATIVE)
+    suffix = Suffix(text[-1:]) if text[-1:] in set("CHMX") else Suffix.NONE
+    return ContentHash.parse(text.removesuffix(suffix.value), suffix)

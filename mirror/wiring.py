@@ -1,0 +1,88 @@
+"""Where everything is put together; the only module that knows every room."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from mirror.config import DEFAULT_BLACKLIST, ReplicaSettings, Settings
+from mirror.cvmfs.blacklist import Blacklist
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.paths import TEMPORARIES
+from mirror.errors import ConfigError, FormatError
+from mirror.events import Emit
+from mirror.replication.replica import Replica
+from mirror.store.local import LocalStore
+from mirror.trust.master_keys import MasterKeys
+from mirror.trust.trusted_ensemble import TrustAnchor
+from mirror.upstream.base import Upstream
+from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
+from mirror.upstream.http import HttpOptions, HttpUpstream, http_session
+from mirror.upstream.limited import Limited
+from mirror.upstream.retrying import Retrying, RetryPolicy
+
+
+def local_store(settings: Settings, fqrn: Fqrn) -> LocalStore:
+    """The tree of one repository."""
+    return LocalStore(settings.storage.path / fqrn.name)
+
+
+def replica(settings: Settings, configured: ReplicaSettings) -> Replica:
+    """One replica, ready for snapshots and checks.
+
+    Raises:
+        ConfigError: its keys, or the blacklist, cannot be read.
+    """
+    fqrn = Fqrn(configured.name)
+    store = local_store(settings, fqrn)
+    anchor = TrustAnchor(fqrn, MasterKeys.load(configured.keys), _blacklist(settings))
+    return Replica(
+        anchor=anchor,
+        store=store,
+        spool=settings.storage.spool / fqrn.name,
+        scratch=store.root / TEMPORARIES,
+        predecessor_days=settings.snapshot.predecessor_days,
+    )
+
+
+@asynccontextmanager
+async def upstream(
+    settings: Settings, configured: ReplicaSettings, emit: Emit
+) -> AsyncIterator[Upstream]:
+    """The way to Stratum 0: limited in number, of what is retried, of what HTTP brings.
+
+    Raises:
+        ConfigError: the CA bundle cannot be read.
+    """
+    fetch = settings.fetch
+    options = HttpOptions(
+        timeout_s=fetch.timeout_s,
+        min_bytes_per_s=fetch.min_bytes_per_s,
+        max_connections=fetch.max_connections,
+        follow_redirects=fetch.follow_redirects,
+        proxy=configured.proxy or fetch.proxy,
+        ca_bundle=configured.ca_bundle or fetch.ca_bundle,
+    )
+    limit = AdaptiveLimit(ConcurrencyRange(highest=fetch.max_connections))
+    policy = RetryPolicy(retries=fetch.retries)
+    async with http_session(options) as session:
+        http = HttpUpstream(session, configured.stratum0, options)
+        limited = Limited(http, limit)
+        yield Retrying(limited, policy, Fqrn(configured.name), emit)
+
+
+def _blacklist(settings: Settings) -> Blacklist:
+    path = settings.trust.blacklist or DEFAULT_BLACKLIST
+    if settings.trust.blacklist is None and not path.exists():
+        return Blacklist()
+    return _read_blacklist(path)
+
+
+def _read_blacklist(path: Path) -> Blacklist:
+    try:
+        return Blacklist.parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    except (FormatError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: {error}"]) from error
