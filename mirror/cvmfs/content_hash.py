@@ -48,7 +48,7 @@ class Algorithm(IntEnum):
                 return hashlib.sha1(usedforsecurity=False)
             case Algorithm.RMD160:
                 return _ripemd160()
-            case Algorithm.SHAKE128:
+            case Algorithm.SHAKE128:  # pragma: no branch - there is no other, as mypy proves
                 return _Shake160()
 
 

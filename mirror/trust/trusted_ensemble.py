@@ -96,7 +96,7 @@ class TrustedEnsemble:
         self._now = now
         self._served = served
         self._limits = limits or Limits()
-        self._manifest: Manifest | None = None
+        self._manifest: tuple[Manifest, ContentHash] | None = None
         self._certificate: tuple[Certificate, bytes] | None = None
 
     def accept_manifest(self, raw: bytes) -> ContentHash:
@@ -122,7 +122,7 @@ class TrustedEnsemble:
             )
         if manifest.certificate is None:
             raise FormatError(f"{MANIFEST} names no certificate (field X), so nothing vouches")
-        self._manifest = manifest
+        self._manifest = manifest, manifest.certificate
         self._certificate = None  # one accepted before vouches for another manifest
         return manifest.certificate
 
@@ -135,10 +135,7 @@ class TrustedEnsemble:
             FormatError: not a certificate.
             RuntimeError: called before `accept_manifest`.
         """
-        manifest = self._require_manifest()
-        due = manifest.certificate
-        if due is None:
-            raise RuntimeError("accept_manifest lets no manifest without a certificate pass")
+        manifest, due = self._require_manifest()
         actual = ContentHash.of(due.algorithm, stored, due.suffix)
         if actual != due:
             raise Corrupted(f"the certificate {due} was delivered with the hash {actual}")
@@ -157,7 +154,7 @@ class TrustedEnsemble:
             FormatError: not a whitelist.
             RuntimeError: called before `accept_certificate`.
         """
-        manifest = self._require_manifest()
+        manifest, _ = self._require_manifest()
         if self._certificate is None:
             raise RuntimeError("accept_certificate comes before accept_whitelist")
         certificate, stored = self._certificate
@@ -189,7 +186,7 @@ class TrustedEnsemble:
         whitelist.letter.require_intact(WHITELIST)
         self._keys.require_signed(whitelist.letter, WHITELIST)
 
-    def _require_manifest(self) -> Manifest:
+    def _require_manifest(self) -> tuple[Manifest, ContentHash]:
         if self._manifest is None:
             raise RuntimeError("accept_manifest comes first")
         return self._manifest
