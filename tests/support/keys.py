@@ -11,7 +11,10 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPrivateKeyTypes,
+    CertificatePublicKeyTypes,
+)
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -112,11 +115,23 @@ def letter(text: bytes, algorithm: Algorithm, sign: Sign) -> bytes:
     return text + b"--\n" + printed_hash + b"\n" + sign(printed_hash)
 
 
-def self_signed(key: CertificateIssuerPrivateKeyTypes) -> bytes:
-    """A certificate for ``key`` in PEM; its dates do not matter to anyone."""
+def self_signed(
+    key: CertificateIssuerPrivateKeyTypes, public_key: CertificatePublicKeyTypes | None = None
+) -> bytes:
+    """A certificate in PEM, signed by ``key`` and for it; its dates do not matter to anyone.
+
+    Args:
+        key: what signs.
+        public_key: what is certified instead of the key's own public half.
+    """
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test publisher")])
     start = datetime(2020, 1, 1, tzinfo=UTC)
     builder = x509.CertificateBuilder(
-        name, name, key.public_key(), x509.random_serial_number(), start, start.replace(year=2099)
+        name,
+        name,
+        public_key or key.public_key(),
+        x509.random_serial_number(),
+        start,
+        start.replace(year=2099),
     )
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)

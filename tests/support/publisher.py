@@ -250,7 +250,7 @@ class Repository:
 
     # --- tamper -------------------------------------------------------------------------------
 
-    def resign(self, *, keys: Keys | None = None, **changes: str | None) -> None:
+    def resign(self, keys: Keys | None = None, /, **changes: str | None) -> None:
         """Sign the manifest anew with other fields, ``resign(S="3", H=None)``; None removes."""
         text = self.files[MANIFEST].partition(b"\n--\n")[0].decode()
         fields = {line[0]: line[1:] for line in text.split("\n")} | changes
