@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 from rich.console import Console
@@ -21,6 +22,9 @@ from mirror.errors import FormatError, StoreError
 from mirror.replication.lock import is_locked
 from mirror.replication.replica import served_manifest
 from mirror.replication.state import last_snapshot
+
+_WIDTH_OF_PIPES: Final = 200
+"""Where nobody looks at a screen, lines stay whole for grep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,10 @@ def _show(statuses: list[ReplicaStatus], now: datetime) -> None:
             _expiry(each.whitelist_expires, now),
             f"{each.state}, snapshot running" if each.is_snapshotting else each.state,
         )
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH_OF_PIPES)
+    console.print(table)
 
 
 def _expiry(expires: datetime | None, now: datetime) -> str:

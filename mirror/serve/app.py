@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import stat
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from mirror.store.threads import in_thread
 
 _SLICE_BYTES: Final = 256 * 1024
 _NO_SUCH_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+_ONE_RANGE: Final = re.compile(r"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})", re.ASCII)
 _ROBOTS: Final = "User-agent: *\nDisallow: /\n"
 _log: Final = logging.getLogger(__name__)
 STORAGE: Final = web.AppKey("storage", Path)
@@ -100,19 +102,27 @@ async def _send(request: web.Request, found: Resource, file: IO[bytes]) -> web.S
 
 
 def _range(request: web.Request, size_bytes: int) -> tuple[int, int]:
-    """First byte and the one after the last; the whole file if no single range is asked for.
+    """First byte and the one after the last.
+
+    The whole file unless exactly one well-formed range is asked for (RFC 9110, 14.2: anything else
+    is ignored).
 
     Raises:
         ValueError: no byte of the file is in the range.
     """
-    header = request.headers.get("Range", "")
-    if not header.startswith("bytes=") or "," in header:
+    match = _ONE_RANGE.fullmatch(request.headers.get("Range", ""))
+    if match is None:
         return 0, size_bytes
-    wanted = request.http_range
-    first, end, _ = wanted.indices(size_bytes)
-    if first >= end:
-        raise ValueError(header)
-    return first, end
+    first, last = match.groups()
+    if not first:
+        start, end = max(0, size_bytes - int(last)), size_bytes
+    elif last and int(last) < int(first):
+        return 0, size_bytes
+    else:
+        start, end = int(first), min(int(last) + 1 if last else size_bytes, size_bytes)
+    if start >= end:
+        raise ValueError(match[0])
+    return start, end
 
 
 def _not_found() -> web.Response:

@@ -3,12 +3,14 @@
 The rules:
 
 1. The manifest is parsed; it must carry our repository's name and the MD5 of the empty root path.
-2. It must not be older than what we serve (`rollback`), nor blacklisted by its revision.
-3. The certificate it names must have that hash.
-4. The manifest's text must fit its printed hash, and the certificate must have signed that.
-5. The whitelist must be for our repository and not expired, its text must fit its hash, and a
+2. The certificate it names must have that hash.
+3. The manifest's text must fit its printed hash, and the certificate must have signed that.
+4. The whitelist must be for our repository and not expired, its text must fit its hash, and a
    master key must have signed that.
-6. The certificate must be listed there, and must not be on our blacklist.
+5. The certificate must be listed there, and must not be on our blacklist.
+6. The manifest, now known to be the publisher's, must not be older than what we serve
+   (`rollback`), nor blacklisted by its revision. Judged last, so that noise on the line cannot
+   raise the alarms of an attack.
 
 Until the last rule nothing counts as trusted. No input or output happens here and the time is fixed
 at construction, so every rule can be tested, and read, alone.
@@ -100,10 +102,10 @@ class TrustedEnsemble:
         self._certificate: tuple[Certificate, bytes] | None = None
 
     def accept_manifest(self, raw: bytes) -> ContentHash:
-        """Rules 1 and 2; returns which certificate is due.
+        """Rule 1; returns which certificate is due.
 
         Raises:
-            TrustError: another repository's, a step back, or blacklisted.
+            NameMismatch: another repository's.
             FormatError: not a manifest.
         """
         manifest = Manifest.parse(raw)
@@ -113,13 +115,6 @@ class TrustedEnsemble:
             )
         if manifest.root_path_md5 != ROOT_PATH_MD5:
             raise NameMismatch(f"{MANIFEST} is for a path inside a repository, not for its root")
-        require_progress(self._served, manifest)
-        minimum = self._blacklist.minimum_revisions.get(self._fqrn, 0)
-        if manifest.revision < minimum:
-            raise Blacklisted(
-                f"revision {manifest.revision} of {self._fqrn} is below {minimum}, "
-                "the lowest one that the blacklist lets pass"
-            )
         if manifest.certificate is None:
             raise FormatError(f"{MANIFEST} names no certificate (field X), so nothing vouches")
         self._manifest = manifest, manifest.certificate
@@ -127,7 +122,7 @@ class TrustedEnsemble:
         return manifest.certificate
 
     def accept_certificate(self, stored: bytes) -> None:
-        """Rules 3 and 4.
+        """Rules 2 and 3.
 
         Raises:
             Corrupted: not the bytes that the manifest names.
@@ -146,11 +141,11 @@ class TrustedEnsemble:
         self._certificate = (certificate, stored)
 
     def accept_whitelist(self, raw: bytes) -> Ensemble:
-        """Rules 5 and 6; returns what may now be believed.
+        """Rules 4 to 6; returns what may now be believed.
 
         Raises:
-            TrustError: expired, another repository's, not signed by a master key, or the
-                certificate is not listed or is blacklisted.
+            TrustError: expired, another repository's, not signed by a master key; the
+                certificate is not listed or is blacklisted; the manifest is a step back.
             FormatError: not a whitelist.
             RuntimeError: called before `accept_certificate`.
         """
@@ -168,7 +163,17 @@ class TrustedEnsemble:
                 f"the certificate {fingerprint} signed the manifest, but {WHITELIST} lists "
                 f"only {', '.join(sorted(map(str, whitelist.fingerprints))) or 'none'}"
             )
+        self._require_progress(manifest)
         return Ensemble(manifest, stored, whitelist)
+
+    def _require_progress(self, manifest: Manifest) -> None:
+        minimum = self._blacklist.minimum_revisions.get(self._fqrn, 0)
+        if manifest.revision < minimum:
+            raise Blacklisted(
+                f"revision {manifest.revision} of {self._fqrn} is below {minimum}, "
+                "the lowest one that the blacklist lets pass"
+            )
+        require_progress(self._served, manifest)
 
     def _require_valid(self, whitelist: Whitelist) -> None:
         if whitelist.fqrn != self._fqrn:

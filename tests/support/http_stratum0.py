@@ -53,6 +53,18 @@ class HttpStratum0:
         """What was asked for, in order."""
         return [seen.path for seen in self.requests]
 
+    def hang(self, path: str) -> threading.Event:
+        """Never answer this path; the event tells that somebody asks for it."""
+        arrived = threading.Event()
+
+        async def never(_request: web.Request) -> web.StreamResponse:
+            arrived.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        self.faults[path] = never
+        return arrived
+
     def __enter__(self) -> Self:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mirror.config import load_settings, parse_settings, split_address
+from mirror.errors import ConfigError
+
+REPLICA = """
+[[replica]]
+name = "software.example.org"
+stratum0 = "http://stratum0.example.org/cvmfs/software.example.org/"
+keys = "/etc/cvmfs/keys/example.org"
+"""
+
+
+def problems(text: str) -> tuple[str, ...]:
+    """What is wrong with a configuration."""
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(text, "mirror.toml")
+    return caught.value.problems
+
+
+def test_the_shortest_useful_file() -> None:
+    """A replica is all there must be; the rest has defaults that suit cvmfs_server's layout."""
+    settings = parse_settings(REPLICA, "mirror.toml")
+    assert settings.storage.path == Path("/srv/cvmfs")
+    assert settings.storage.spool == Path("/var/spool/cvmfs")
+    assert settings.serve.listen == ["127.0.0.1:8000"]
+    assert settings.replica[0].stratum0.endswith("/software.example.org")
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    """Each with the file, the key, the value and the fix."""
+    found = problems(
+        '[storage]\npath = "srv"\npaht = "/x"\n'
+        '[serve]\nlisten = ["8000"]\n'
+        "[fetch]\ntimeout_s = -1\nproxy = 'socks://x'\n"
+        '[[replica]]\nname = "../etc"\nstratum0 = "ftp://x"\n' + REPLICA + REPLICA
+    )
+    assert [line.partition(": ")[2].partition(": ")[0] for line in found] == [
+        "storage.path",
+        "storage.paht",
+        "serve.listen[1]",
+        "fetch.timeout_s",
+        "fetch.proxy",
+        "replica[1].name",
+        "replica[1].stratum0",
+        "replica[1].keys",
+        "replica",
+    ]
+    assert all(line.startswith("mirror.toml: ") for line in found)
+    assert "mirror.toml: storage.paht: no such setting; did you mean path?" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[storage", "not TOML"),
+        ("nonsense = 1", "no such setting"),
+        ("replica = 3", "replica"),
+        ("[[replica]]\n", "replica[1].name: missing"),
+        (REPLICA.replace("org/c", "org/?c"), "leave off"),
+        ("[serve]\nlisten = []", "serve.listen"),
+        ("[serve]\nlisten = ['::1:80']", "[::]:8000"),
+        ("[snapshot]\npredecessor_days = 'three'", "snapshot.predecessor_days"),
+    ],
+)
+def test_each_problem_says_what_to_do(text: str, word: str) -> None:
+    """The message holds what one has to know to mend it."""
+    assert any(word in line for line in problems(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:80", ("127.0.0.1", 80)),
+        ("[::1]:8000", ("::1", 8000)),
+        (":8000", ("", 8000)),
+        ("*:8000", ("", 8000)),
+        ("mirror.example.org:0", ("mirror.example.org", 0)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    """Host and port, IPv6 in brackets, nothing or a star for every interface."""
+    assert split_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "8000", "host:", "host:x", "::1:80", "host:70000"])
+def test_no_addresses(text: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError):
+        split_address(text)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """Missing, a directory, not UTF-8: a ConfigError that names the file."""
+    (tmp_path / "latin").write_bytes(b"\xff")
+    for name in ("missing", ".", "latin"):
+        with pytest.raises(ConfigError, match=str(tmp_path)):
+            load_settings(tmp_path / name)
+
+
+def test_selecting_replicas() -> None:
+    """By name, each once, in the order asked; an unknown one is a problem with a hint."""
+    two = REPLICA + REPLICA.replace("software.", "data.")
+    settings = parse_settings(two, "mirror.toml")
+    names = [each.name for each in settings.select(("data.example.org", "data.example.org"))]
+    assert names == ["data.example.org"]
+    assert len(settings.select(())) == 2
+    with pytest.raises(ConfigError, match="did you mean data.example.org"):
+        settings.select(("dat.example.org",))
+    with pytest.raises(ConfigError, match="add-replica"):
+        parse_settings("", "mirror.toml").select(())
+
+
+def test_the_reference_at_the_top_of_the_module_is_valid() -> None:
+    """The annotated example names every setting there is."""
+    import mirror.config  # noqa: PLC0415
+
+    example = (mirror.config.__doc__ or "").partition("\n\n")[2].replace("…", "http://p:1")
+    settings = parse_settings(example.replace("\n    ", "\n"), "docstring")
+    for table in settings.model_fields_set - {"replica"}:
+        model = getattr(settings, table)
+        assert model.model_fields_set == set(type(model).model_fields)
