@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from mirror.config import DEFAULT_CONFIG, Settings, load_settings
@@ -29,6 +30,8 @@ def config_option(function: F) -> F:
         type=click.Path(dir_okay=False, path_type=Path),
         expose_value=False,
         callback=_remember_config,
+        envvar="CVMFS_MIRROR_CONFIG",
+        show_envvar=True,
         help=_CONFIG_HELP,
     )(function)
 
@@ -77,7 +80,8 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _remember_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
-    if value is not None:
+    is_said = context.get_parameter_source("config") is ParameterSource.COMMANDLINE
+    if value is not None and (is_said or CONFIG_KEY not in context.find_root().meta):
         context.find_root().meta[CONFIG_KEY] = value
 
 

@@ -1,0 +1,182 @@
+"""README is always true: every command in it is run, every file it names is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from mirror.config import Settings, parse_settings
+from tests.support.http_stratum0 import HttpStratum0
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+FQRN = "software.example.org"
+
+
+def test_make_targets_exist() -> None:
+    """What README asks make for, make knows; this very run shows that `make test` works."""
+    targets = {word for line in COMMANDS if line.startswith("make ") for word in line.split()[1:]}
+    assert targets == {"demo", "test"}
+    for target in sorted(targets):
+        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_demo_works() -> None:
+    """`make demo ARGS=--once` ends well, having shown every step."""
+    program = str(Path(sys.executable).with_name("cvmfs-mirror"))
+    done = subprocess.run([program, "demo", "--once"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "revision 5 → 6: only 2 objects were new" in done.stdout
+    assert done.stdout.endswith("Everything worked.\n")
+    assert not re.search("Traceback|Warning", done.stderr)
+
+
+def test_every_command_works(fixture_repository: Path, tmp_path: Path) -> None:
+    """The commands of a first replica, in their order, with this machine's paths and ports."""
+    commands = [line for line in COMMANDS if line.startswith(("cvmfs-mirror ", "curl "))]
+    assert len(commands) == 7
+    with HttpStratum0(fixture_repository / "rev5", FQRN) as stratum0:
+        host = Host(tmp_path, stratum0.url, fixture_repository / "keys")
+        try:
+            for command in commands:
+                host.run(command)
+        finally:
+            host.stop()
+
+
+class Host:
+    """Runs README's commands as a user without the paths of a real server."""
+
+    def __init__(self, directory: Path, stratum0: str, keys: Path) -> None:
+        self._server: subprocess.Popen[str] | None = None
+        self._url = ""
+        self._paths = {
+            "http://stratum0.example.org/cvmfs/software.example.org": stratum0,
+            "/etc/cvmfs/keys/example.org": str(keys),
+        }
+        config = directory / "mirror.toml"
+        storage = f'path = "{directory}/srv"\nspool = "{directory}/spool"\n'
+        config.write_text(f'[storage]\n{storage}[serve]\nlisten = ["127.0.0.1:0"]\n')
+        self._environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "CVMFS_MIRROR_CONFIG": str(config),
+        }
+
+    def run(self, command: str) -> None:
+        """Run a line of README; whatever it is, it must end well."""
+        for ours, here in self._paths.items():
+            command = command.replace(ours, here)
+        words = shlex.split(command.replace("http://127.0.0.1:8000", self._url))
+        if words[:2] == ["cvmfs-mirror", "serve"]:
+            self._serve(words)
+            return
+        if words[0] == "curl":
+            _curl(words)
+            return
+        done = subprocess.run(
+            words, env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+    def _serve(self, words: list[str]) -> None:
+        self._server = subprocess.Popen(
+            words, env=self._environment, stderr=subprocess.PIPE, text=True
+        )
+        assert self._server.stderr is not None
+        said = self._server.stderr.readline()
+        self._url = said.partition(" at ")[2].strip().removesuffix("/cvmfs/")
+
+    def stop(self) -> None:
+        """End the server as an operator would."""
+        if self._server is not None:
+            self._server.terminate()
+            _, said = self._server.communicate(timeout=30)
+            assert self._server.returncode == 0
+            assert "stopped serving" in said
+
+
+def _curl(words: list[str]) -> None:
+    """Ask for the headers, with curl where there is one."""
+    if shutil.which("curl") is None:
+        with urlopen(Request(words[-1], method="HEAD")) as response:
+            said = f"{response.status} OK\n{response.headers}"
+    else:
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "200 OK" in said
+    assert "application/x-cvmfs" in said
+
+
+def test_the_installation_works(tmp_path: Path) -> None:
+    """The three lines give a program that runs, from a directory of its own."""
+    commands = [line for line in COMMANDS if "/opt/cvmfs-mirror" in line]
+    assert len(commands) == 3
+    for command in commands:
+        words = shlex.split(command.replace("/opt/cvmfs-mirror", str(tmp_path)))
+        subprocess.run([*words], cwd=ROOT, check=True, capture_output=True)
+    program = tmp_path / "bin" / "cvmfs-mirror"
+    done = subprocess.run([program, "demo", "--once"], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("Everything worked.\n")
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    """None is of a kind that the tests above pass over."""
+    known = ("make ", "cvmfs-mirror ", "curl ", "python3 -m venv /opt/", "/opt/cvmfs-mirror/bin/")
+    assert [line for line in COMMANDS if not line.startswith(known)] == []
+
+
+def test_the_locked_requirements() -> None:
+    """They carry hashes, and no addresses."""
+    text = (ROOT / "requirements" / "run.txt").read_text()
+    assert "--hash=sha256:" in text
+    assert "://" not in text
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    assert build["build-backend"] == "hatchling.build"
+
+
+def test_the_configuration_is_complete_and_valid() -> None:
+    """It parses, and it names every setting there is."""
+    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    settings = parse_settings(example, "README.md")
+    assert set(Settings.model_fields) == settings.model_fields_set
+    for name in Settings.model_fields.keys() - {"replica"}:
+        table = getattr(settings, name)
+        assert table.model_fields_set == set(type(table).model_fields)
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:mirror|docs|tests|proxy)/[^`*<]+)`", README))
+def test_every_path_it_names_exists(path: str) -> None:
+    """A map that lies is worse than none."""
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
+def test_every_link_leads_somewhere(target: str) -> None:
+    """Within the project."""
+    assert (ROOT / target).exists()
+
+
+def test_python_files_of_the_flow_are_on_the_map() -> None:
+    """Each room's __init__ names every module in it."""
+    for room in ("cvmfs", "trust", "upstream", "store", "replication", "upkeep", "serve", "demo"):
+        package = ROOT / "mirror" / room
+        text = (package / "__init__.py").read_text()
+        missing = [
+            file.stem
+            for file in package.glob("*.py")
+            if file.stem != "__init__" and not re.search(rf"\b{file.stem}\b", text)
+        ]
+        assert missing == [], f"mirror/{room}/__init__.py does not tell of {missing}"
