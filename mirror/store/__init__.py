@@ -2,7 +2,10 @@
 
 base          the protocols `ObjectReader`, `ObjectStore`, `Upload`: the contract
 local         files, in exactly the tree that cvmfs_server keeps
+local_upload  an object on its way into one
 group_commit  many commits, one sync: durable before visible, without an fsync per file
 threads       how blocking file work leaves the event loop
+syncfs        the system call that makes a whole file system durable
+file_errors   the operating system's errors, turned into ours with the fix
 memory        the same promises in a dictionary: for tests, and the shortest explanation
 """
