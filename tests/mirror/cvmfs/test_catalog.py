@@ -226,6 +226,14 @@ def test_no_catalog_table_is_no_catalog() -> None:
         read(altered(HONEST, "DROP TABLE catalog"))
 
 
+def test_closed_catalogs_are_not_read() -> None:
+    """Leaving the context closes the file."""
+    with Catalog(HONEST, "", "it") as catalog:
+        pass
+    with pytest.raises(FormatError):
+        catalog.nested_catalogs()
+
+
 def test_what_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalog that cannot be opened leaves nothing open."""
     opened: list[sqlite3.Connection] = []
@@ -290,6 +298,7 @@ def test_missing_columns_are_refused(column: str) -> None:
         "/a",
         "/a/",
         "/ab",
+        "/abc",
         "/b/a",
         "a/b",
         "/a//b",
@@ -326,8 +335,8 @@ def test_odd_mount_points_are_mount_points(path: str) -> None:
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        (Limits(catalog_entries=1), "more than 1 entries"),
-        (Limits(catalog_entries=3), "more than 3 entries and chunks"),
+        (Limits(catalog_entries=1), "more than 1 entries,"),
+        (Limits(catalog_entries=3), "more than 3 entries and chunks,"),
         (Limits(nested_catalogs=1), "more than 1 nested catalogs"),
         (Limits(path_bytes=3), "does not lie below"),
     ],

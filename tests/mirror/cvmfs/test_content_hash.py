@@ -46,6 +46,15 @@ def test_vectors_without_openssl_ripemd(
     assert ContentHash.of(algorithm, data).text == text
 
 
+def test_numbers_are_those_in_flags() -> None:
+    """The numbers of the algorithms are the ones in catalogs."""
+    assert [(kind.name, kind.value) for kind in Algorithm] == [
+        ("SHA1", 0),
+        ("RMD160", 1),
+        ("SHAKE128", 2),
+    ]
+
+
 @given(st.sampled_from(Algorithm), st.lists(st.binary()))
 def test_hash_in_pieces_is_hash_of_the_whole(algorithm: Algorithm, pieces: list[bytes]) -> None:
     """How bytes arrive does not change what they hash to."""

@@ -117,12 +117,12 @@ def test_one_thread_opens_and_another_reads() -> None:
 
 
 def test_closing_twice_is_harmless() -> None:
-    """Close may be repeated; reading afterwards is refused."""
-    database = HostileDatabase(HONEST, "it", wants=WANTS)
-    database.close()
-    database.close()
+    """Leaving the context closes, close may be repeated, and reading afterwards is refused."""
+    with HostileDatabase(HONEST, "it", wants=WANTS) as database:
+        pass
     with pytest.raises(FormatError):
         list(database.rows(COUNT))
+    database.close()
 
 
 # --- what stands behind a name ----------------------------------------------------------------
@@ -180,6 +180,17 @@ def test_nothing_but_reading_wanted_tables_is_allowed(query: str) -> None:
         pytest.raises(FormatError, match=r"not authorized|prohibited|denied"),
     ):
         list(database.rows(query))
+
+
+def test_every_safety_catch_is_on(tmp_path: Path) -> None:
+    """Behind the authorizer SQLite's own catches are on as well."""
+    with HostileDatabase(file_of(HONEST, tmp_path), "it", wants=WANTS) as database:
+        connection = database._connection
+        connection.set_authorizer(None)
+        names = ("trusted_schema", "query_only", "cell_size_check", "mmap_size")
+        settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+        assert settings == [0, 1, 1, 0]
+        assert connection.getlimit(sqlite3.SQLITE_LIMIT_ATTACHED) == 0
 
 
 # --- how much ---------------------------------------------------------------------------------

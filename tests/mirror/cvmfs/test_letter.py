@@ -61,6 +61,11 @@ def test_no_hash_line_is_no_letter(tail: bytes) -> None:
         Letter.parse(b"text\n--\n" + tail, "it")
 
 
+def test_longest_hash_line() -> None:
+    """A line of 64 characters might be a hash, some day."""
+    assert Letter.parse(b"text\n--\n" + b"a" * 64 + b"\n", "it").printed_hash == b"a" * 64
+
+
 def test_changed_text_is_not_intact() -> None:
     """The hash is over every byte of the text."""
     with pytest.raises(BadSignature, match="its signature is for"):

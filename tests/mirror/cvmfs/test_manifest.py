@@ -108,6 +108,13 @@ def test_numbers_are_64_bits(key: str, value: str) -> None:
         Manifest.parse(signed(ALL | {key: value}))
 
 
+def test_largest_numbers_are_numbers() -> None:
+    """The last number of 64 bits, and the last second of the year 9999, are still read."""
+    manifest = Manifest.parse(signed(ALL | {"S": str(2**64 - 1), "T": "253402300799"}))
+    assert manifest.revision == 2**64 - 1
+    assert manifest.published_text == "9999-12-31 23:59:59 UTC"
+
+
 def test_times_end_with_the_calendar() -> None:
     """A time beyond the year 9999 could not be printed, and is refused."""
     with pytest.raises(FormatError, match="after the year 9999"):

@@ -51,6 +51,11 @@ def test_parse_inverts_object_path(name: ContentHash) -> None:
     assert path.split("/")[1] in paths.FAN_OUT
 
 
+def test_fan_out_is_a_byte() -> None:
+    """Objects are spread over 256 directories."""
+    assert (len(paths.FAN_OUT), paths.FAN_OUT[0], paths.FAN_OUT[-1]) == (256, "00", "ff")
+
+
 @pytest.mark.parametrize(
     "path",
     [

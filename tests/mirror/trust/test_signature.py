@@ -107,6 +107,18 @@ def test_other_paddings_are_refused(keys: Keys, library: Verify | None, padded: 
         require_manifest_signature(keys.publisher.public_key(), TEXT, signature, library=library)
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_library_has_the_first_word(keys: Keys, good: bool) -> None:
+    """Integers are counted only where the library is forbidden to say anything."""
+    key = keys.publisher.public_key()
+    signature = keys.sign_manifest(TEXT)
+    if good:
+        require_manifest_signature(key, TEXT, b"bad", library=lambda *_: True)
+    else:
+        with pytest.raises(BadSignature):
+            require_manifest_signature(key, TEXT, signature, library=lambda *_: False)
+
+
 def test_block_that_is_right_is_accepted(keys: Keys) -> None:
     """The blocks refused above are refused for what is wrong in them: this one is right."""
     signature = sign_raw(keys.publisher, b"", block(info(TEXT)))
