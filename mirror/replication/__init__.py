@@ -8,16 +8,18 @@ Two laws rule this room, and every replica ever made by cvmfs_server obeys them 
 2. **Root files last.** Certificate, meta info, history, reflog, alternative paths, whitelist,
    manifest. Until the manifest is replaced, clients see the old, complete revision.
 
-    snapshot      `SnapshotRun`: one attempt to bring one replica to the current revision
-    walk          the tree of catalogs as one pipeline: everything in flight together
-    graph         the decisions of the walk: what is next, what may be committed now
-    catalog_file  a stored catalog, unpacked and opened
-    fetching      what the walk does at each step of a snapshot
-    repairing     the same, but believing nothing that is in the store
-    tallying      what it does in a dry run
-    publication   the second law
-    reflog_file   the reflog and its checksum, kept in step
-    replica       one replica as configured: what runs, checks and status start from
-    lock          one writer per replica, cvmfs_server included
-    state         what we tell the world about snapshots
+snapshot      `SnapshotRun`: one attempt to bring one replica to the current revision
+origin        what it asks for beside the trees: root files, certificate, history, meta info
+walk          the tree of catalogs as one pipeline: everything in flight together
+graph         the decisions of the walk: what is next, what may be committed now
+catalog_file  a stored catalog, unpacked and opened
+transfer      one object from upstream into the store, believed only when its hash is right
+fetching      what the walk does at each step of a snapshot
+repairing     the same, but believing nothing that is in the store
+tallying      what it does in a dry run
+publication   the second law
+reflog_file   the reflog and its checksum, kept in step
+replica       one replica as configured: what runs, checks and status start from
+lock          one writer per replica, cvmfs_server included
+state         what we tell the world about snapshots
 """

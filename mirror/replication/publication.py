@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7, object_path
 from mirror.cvmfs.reflog import Reflog
-from mirror.errors import ObjectMissing
+from mirror.errors import FormatError, ObjectMissing
 from mirror.replication.reflog_file import ReflogFile
 from mirror.store.base import ObjectStore
 from mirror.trust.trusted_ensemble import Ensemble
@@ -44,7 +44,7 @@ async def publish(publication: Publication, store: ObjectStore, reflog_file: Ref
         if content_hash not in present:
             raise ObjectMissing(
                 f"{object_path(content_hash)}, which the manifest names, is not in the store; "
-                "nothing was published"
+                "nothing was published; fetch it with: cvmfs-mirror snapshot --repair"
             )
     if publication.reflog is not None:
         await reflog_file.save(publication.reflog, manifest.root_catalog.algorithm)
@@ -52,6 +52,16 @@ async def publish(publication: Publication, store: ObjectStore, reflog_file: Ref
         for content_hash in manifest.named_objects:
             await store.place_alternative(content_hash)
     if publication.pkcs7 is not None:
-        await store.write_root_file(WHITELIST_PKCS7, publication.pkcs7)
-    await store.write_root_file(WHITELIST, publication.ensemble.whitelist.raw)
-    await store.write_root_file(MANIFEST, manifest.raw)
+        await _replace(store, WHITELIST_PKCS7, publication.pkcs7)
+    await _replace(store, WHITELIST, publication.ensemble.whitelist.raw)
+    await _replace(store, MANIFEST, manifest.raw)
+
+
+async def _replace(store: ObjectStore, name: str, data: bytes) -> None:
+    """Write, unless the very same bytes are there: a run that brings nothing new costs no sync."""
+    try:
+        is_there = await store.read_root_file(name, len(data)) == data
+    except FormatError:
+        is_there = False  # longer than ours
+    if not is_there:
+        await store.write_root_file(name, data)

@@ -9,41 +9,29 @@ again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mirror.cvmfs.compression import decompress
-from mirror.cvmfs.content_hash import ContentHash, Suffix
-from mirror.cvmfs.history import Tag, read_history
+from mirror.cvmfs.history import Tag
 from mirror.cvmfs.manifest import Manifest
-from mirror.cvmfs.paths import (
-    MANIFEST,
-    MASTER_REPLICA,
-    WHITELIST,
-    WHITELIST_PKCS7,
-    alternative_path,
-    object_path,
-)
+from mirror.cvmfs.paths import WHITELIST_PKCS7
 from mirror.cvmfs.reflog import Reflog
-from mirror.errors import Corrupted, NotFound, Refused, SnapshotFailed
+from mirror.errors import SnapshotFailed
 from mirror.events import Emit, ManifestAccepted, SnapshotFinished, SnapshotStarted
 from mirror.replication import state
 from mirror.replication.fetching import Fetching, Lineage, Site
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.lock import replica_lock
+from mirror.replication.origin import Named, Origin
 from mirror.replication.publication import Publication, publish
 from mirror.replication.reflog_file import ReflogFile
 from mirror.replication.repairing import Repairing
 from mirror.replication.replica import Replica, served_manifest
 from mirror.replication.tallying import HashSet, Tallying
-from mirror.replication.transfer import fetch_verified
 from mirror.replication.walk import Walk
-from mirror.store.base import Upload
 from mirror.store.memory import MemoryStore
-from mirror.store.threads import in_thread
-from mirror.trust.trusted_ensemble import Ensemble, TrustedEnsemble
-from mirror.upstream.base import Body, Request, Upstream, read_all
+from mirror.trust.trusted_ensemble import Ensemble
+from mirror.upstream.base import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +115,7 @@ class SnapshotRun:
         self._now = now
         self._emit = emit
         self._options = options or SnapshotOptions()
+        self._origin = Origin(upstream, replica.store, replica.limits)
         self._reflog_file = ReflogFile(replica.store, replica.spool, replica.fqrn, emit)
         self._site = Site(
             replica.fqrn, upstream, replica.store, replica.scratch, replica.limits, emit
@@ -146,9 +135,7 @@ class SnapshotRun:
             await self._begin()
             await state.tell_begun(self._store, self._now)
             try:
-                await self._require_replica_permission()
-                ensemble = await self._accept_ensemble()
-                report = await self._replicate(ensemble)
+                report = await self._replicate(await self._accept_ensemble())
                 await state.tell_succeeded(self._store, self._now)
             finally:
                 await state.tell_ended(self._store)
@@ -166,15 +153,14 @@ class SnapshotRun:
         counted = HashSet()
         try:
             tally = Tallying(elsewhere, self._lineage(manifest), self._store, counted)
-            async with AsyncExitStack() as uploads:
-                history = await self._obtain(manifest.history, elsewhere, uploads)
-                tags = await self._read_tags(manifest, history)
+            async with self._origin.named(manifest, elsewhere.store) as named:
+                tags = await self._origin.tags(self._replica.fqrn, manifest, named)
             await self._walk(tally, manifest, tags)
         finally:
             counted.close()
         return SnapshotPlan(
             revision=manifest.revision,
-            served_revision=self._served.revision if self._served else None,
+            served_revision=self._served_revision,
             missing_catalogs=tally.missing_catalogs,
             missing_catalog_bytes=tally.missing_catalog_bytes,
             missing_objects=tally.missing_objects,
@@ -188,7 +174,6 @@ class SnapshotRun:
             UpstreamError, TrustError, FormatError, StoreError: as `run`.
         """
         await self._begin()
-        await self._require_replica_permission()
         return (await self._accept_ensemble()).manifest
 
     # --- the steps, in their order ----------------------------------------------------------------
@@ -198,58 +183,29 @@ class SnapshotRun:
         self._is_initial = await state.is_initial(self._store)
         self._emit(SnapshotStarted(self._replica.fqrn, self._upstream.source, self._is_initial))
 
-    async def _require_replica_permission(self) -> None:
-        try:
-            await self._fetch_root_file(MASTER_REPLICA)
-        except NotFound as error:
-            raise Refused(
-                f"{self._upstream.source} does not offer this repository for replication: it has "
-                f"no {MASTER_REPLICA}; check the URL, or ask its operator to create that file"
-            ) from error
-
     async def _accept_ensemble(self) -> Ensemble:
-        """Manifest, certificate and whitelist, in the order that trust demands."""
-        served = None if self._options.accepts_rollback else self._served
-        trusted = TrustedEnsemble(
-            self._replica.anchor, self._now, served=served, limits=self._replica.limits
-        )
-        raw_manifest = await self._fetch_root_file(MANIFEST)
-        due = trusted.accept_manifest(raw_manifest)
-        has_alternatives = Manifest.parse(raw_manifest).has_alternative_paths
-        trusted.accept_certificate(await self._certificate(due, has_alternatives=has_alternatives))
-        ensemble = trusted.accept_whitelist(await self._fetch_root_file(WHITELIST))
-        self._emit(
-            ManifestAccepted(
-                self._replica.fqrn,
-                ensemble.manifest.revision,
-                self._served.revision if self._served else None,
-            )
-        )
+        await self._origin.require_replica_permission()
+        not_before = None if self._options.accepts_rollback else self._served
+        ensemble = await self._origin.accept_ensemble(self._replica.anchor, self._now, not_before)
+        revision = ensemble.manifest.revision
+        self._emit(ManifestAccepted(self._replica.fqrn, revision, self._served_revision))
         return ensemble
 
     async def _replicate(self, ensemble: Ensemble) -> SnapshotReport:
         """Fetch what is missing, then publish; or only refresh the whitelist."""
-        is_current = self._served is not None and self._served.raw == ensemble.manifest.raw
+        manifest = ensemble.manifest
+        is_current = self._served is not None and self._served.raw == manifest.raw
         if is_current and not self._options.repairs:
             await self._publish(ensemble, None)
-            return self._report(ensemble, None)
-        manifest = ensemble.manifest
-        lineage = self._lineage(manifest)
-        fetching = (Repairing if self._options.repairs else Fetching)(self._site, lineage)
-        async with AsyncExitStack() as uploads:
-            history = await self._obtain(manifest.history, self._site, uploads)
-            meta_info = await self._obtain(manifest.meta_info, self._site, uploads)
-            tags = await self._read_tags(manifest, history)
+            return self._report(manifest, None)
+        visitor = Repairing if self._options.repairs else Fetching
+        fetching = visitor(self._site, self._lineage(manifest))
+        async with self._origin.named(manifest, self._store) as named:
+            tags = await self._origin.tags(self._replica.fqrn, manifest, named)
             await self._walk(fetching, manifest, tags)
-            await self._store_certificate(ensemble)
-            for content_hash, upload in (
-                (manifest.meta_info, meta_info),
-                (manifest.history, history),
-            ):
-                if content_hash is not None and upload is not None:
-                    await upload.commit(content_hash)
+            await self._commit_named(ensemble, named)
         await self._publish(ensemble, await self._reflog(manifest, tags, fetching))
-        return self._report(ensemble, fetching)
+        return self._report(manifest, fetching)
 
     async def _walk(self, fetching: Fetching, manifest: Manifest, tags: Sequence[Tag]) -> None:
         """The head with its predecessors, then what only tags still name; all or nothing."""
@@ -265,6 +221,19 @@ class SnapshotRun:
         if fetching.failure_count:
             raise SnapshotFailed(fetching.failures, fetching.failure_count)
 
+    async def _commit_named(self, ensemble: Ensemble, named: Named) -> None:
+        """Certificate, meta info, history: whatever of them is not here yet."""
+        manifest = ensemble.manifest
+        certificate = manifest.certificate
+        if certificate is not None and not await self._store.sound([certificate]):
+            async with self._store.upload(certificate.algorithm) as upload:
+                await upload.write(ensemble.certificate)
+                await upload.commit(certificate)
+        if manifest.meta_info is not None and named.meta_info is not None:
+            await named.meta_info.commit(manifest.meta_info)
+        if manifest.history is not None and named.history is not None:
+            await named.history.commit(manifest.history)
+
     async def _reflog(self, manifest: Manifest, tags: Sequence[Tag], fetching: Fetching) -> Reflog:
         """The reflog with every root that is here now."""
         reflog = await self._reflog_file.load(self._replica.limits, is_initial=self._is_initial)
@@ -277,7 +246,7 @@ class SnapshotRun:
     async def _publish(self, ensemble: Ensemble, reflog: Reflog | None) -> None:
         pkcs7 = None
         if ensemble.whitelist.uses_pkcs7:
-            pkcs7 = await self._fetch_root_file(WHITELIST_PKCS7)
+            pkcs7 = await self._origin.root_file(WHITELIST_PKCS7)
         await publish(Publication(ensemble, pkcs7, reflog), self._store, self._reflog_file)
 
     # --- what the steps need ----------------------------------------------------------------------
@@ -290,78 +259,14 @@ class SnapshotRun:
             may_lack_roots=collects,
         )
 
-    async def _fetch_root_file(self, name: str) -> bytes:
-        """A root file past all caches: they keep it for a minute, and a push comes at once."""
-        request = Request(name, self._replica.limits.letter_bytes, is_fresh=True)
-        return await self._upstream.fetch(request, read_all)
+    @property
+    def _served_revision(self) -> int | None:
+        return self._served.revision if self._served else None
 
-    async def _certificate(self, due: ContentHash, *, has_alternatives: bool) -> bytes:
-        max_bytes = self._replica.limits.letter_bytes
-        if due in await self._store.sound([due]):
-            return await self._read(due, max_bytes)
-
-        async def receive(body: Body) -> bytes:
-            stored = await read_all(body)
-            if ContentHash.of(due.algorithm, stored, due.suffix) != due:
-                raise Corrupted(f"the certificate {object_path(due)} came with another hash")
-            return stored
-
-        path = alternative_path(due) if has_alternatives else object_path(due)
-        return await self._upstream.fetch(Request(path, max_bytes), receive)
-
-    async def _store_certificate(self, ensemble: Ensemble) -> None:
-        content_hash = ensemble.manifest.certificate
-        if content_hash is None:
-            raise RuntimeError("an ensemble always has a certificate")
-        if content_hash not in await self._store.sound([content_hash]):
-            async with self._store.upload(content_hash.algorithm) as upload:
-                await upload.write(ensemble.certificate)
-                await upload.commit(content_hash)
-
-    async def _obtain(
-        self, content_hash: ContentHash | None, site: Site, uploads: AsyncExitStack
-    ) -> Upload | None:
-        """A history or meta info, verified but not committed; None if it is here or not named."""
-        if content_hash is None or await self._store.sound([content_hash]):
-            return None
-        upload = await fetch_verified(
-            site.upstream, site.store, content_hash, self._max_bytes(content_hash)
-        )
-        return await uploads.enter_async_context(upload)
-
-    def _max_bytes(self, content_hash: ContentHash) -> int:
-        limits = self._replica.limits
-        is_history = content_hash.suffix is Suffix.HISTORY
-        return limits.history_bytes if is_history else limits.meta_info_bytes
-
-    async def _read_tags(self, manifest: Manifest, history: Upload | None) -> list[Tag]:
-        if manifest.history is None:
-            return []
-        max_bytes = self._replica.limits.history_bytes
-        if history is None:
-            packed = await self._read(manifest.history, max_bytes)
-        else:
-            packed = await in_thread(history.reopen().read)
-        return await in_thread(
-            lambda: read_history(
-                decompress(packed, max_bytes, "the history"),
-                self._replica.fqrn,
-                self._replica.limits,
-            )
-        )
-
-    async def _read(self, content_hash: ContentHash, max_bytes: int) -> bytes:
-        def read() -> bytes:
-            with self._store.open_object(content_hash) as file:
-                return file.read(max_bytes)
-
-        return await in_thread(read)
-
-    def _report(self, ensemble: Ensemble, fetching: Fetching | None) -> SnapshotReport:
-        manifest = ensemble.manifest
+    def _report(self, manifest: Manifest, fetching: Fetching | None) -> SnapshotReport:
         return SnapshotReport(
             revision=manifest.revision,
-            previous_revision=self._served.revision if self._served else None,
+            previous_revision=self._served_revision,
             published_at=manifest.published_at,
             was_current=fetching is None,
             stored_objects=fetching.stored_objects if fetching else 0,

@@ -60,7 +60,8 @@ async def last_snapshot(store: ObjectReader) -> datetime | None:
 
 async def tell_begun(store: ObjectStore, now: datetime) -> None:
     """A snapshot is under way."""
-    await store.write_root_file(IS_SNAPSHOTTING, f"{date_text(now)}\n".encode())
+    line = f"{date_text(now)}\n".encode()
+    await store.write_root_file(IS_SNAPSHOTTING, line, is_durable=False)
 
 
 async def tell_ended(store: ObjectStore) -> None:
@@ -71,13 +72,15 @@ async def tell_ended(store: ObjectStore) -> None:
 async def tell_succeeded(store: ObjectStore, now: datetime) -> None:
     """It ended well; what other tools keep in the status file stays."""
     await tell_status(store, last_snapshot=date_text(now))
-    await store.write_root_file(LAST_SNAPSHOT, f"{date_text(now)}\n".encode())
+    line = f"{date_text(now)}\n".encode()
+    await store.write_root_file(LAST_SNAPSHOT, line, is_durable=False)
 
 
 async def tell_status(store: ObjectStore, **facts: str) -> None:
     """Set some facts in ``.cvmfs_status.json`` and keep the others."""
     status = {**await read_status(store), **facts}
-    await store.write_root_file(STATUS, (json.dumps(status, indent=2) + "\n").encode())
+    text = json.dumps(status, indent=2) + "\n"
+    await store.write_root_file(STATUS, text.encode(), is_durable=False)
 
 
 async def read_status(store: ObjectReader) -> dict[str, object]:

@@ -115,8 +115,12 @@ class ObjectStore(ObjectReader, Protocol):
     async def place_alternative(self, content_hash: ContentHash) -> None:
         """Make an object reachable as ``.cvmfsalt-…`` too (contract B.4)."""
 
-    async def write_root_file(self, name: str, data: bytes) -> None:
-        """Replace a root file in one step; durable, and all commits before it, on return."""
+    async def write_root_file(self, name: str, data: bytes, *, is_durable: bool = True) -> None:
+        """Replace a root file in one step.
+
+        On return it is durable, and so are all commits before it; unless ``is_durable`` is False,
+        for what may get lost in a power cut.
+        """
 
     async def remove_root_file(self, name: str) -> None:
         """Remove a root file; harmless if there is none."""

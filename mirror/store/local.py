@@ -109,12 +109,16 @@ class LocalStore:
 
         await in_thread(place)
 
-    async def write_root_file(self, name: str, data: bytes) -> None:
+    async def write_root_file(self, name: str, data: bytes, *, is_durable: bool = True) -> None:
         """As `ObjectStore.write_root_file`."""
         path = self._root_file(name)
 
-        await self._group.carry_out(FileCommit([data], self._temporary(), path))
-        await in_thread(lambda: syncfs(self.root))
+        commit = FileCommit([data], self._temporary(), path)
+        if is_durable:
+            await self._group.carry_out(commit)
+            await in_thread(lambda: syncfs(self.root))
+        else:
+            await in_thread(commit.carry_out_unsynced)
 
     async def remove_root_file(self, name: str) -> None:
         """As `ObjectStore.remove_root_file`."""

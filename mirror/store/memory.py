@@ -59,8 +59,9 @@ class MemoryStore:
         """As `ObjectStore.place_alternative`."""
         self.root_files[alternative_path(content_hash)] = object_path(content_hash).encode()
 
-    async def write_root_file(self, name: str, data: bytes) -> None:
-        """As `ObjectStore.write_root_file`."""
+    async def write_root_file(self, name: str, data: bytes, *, is_durable: bool = True) -> None:
+        """As `ObjectStore.write_root_file`; nothing here outlives a power cut anyway."""
+        del is_durable
         self.root_files[name] = data
 
     async def remove_root_file(self, name: str) -> None:

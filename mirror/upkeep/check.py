@@ -13,15 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
-from mirror.cvmfs.compression import decompress
 from mirror.cvmfs.content_hash import ContentHash
-from mirror.cvmfs.history import Tag, read_history
+from mirror.cvmfs.history import Tag
 from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST, WHITELIST, object_path
 from mirror.errors import DamageError, Failure, MirrorError, ObjectMissing
 from mirror.replication.catalog_file import open_catalog
 from mirror.replication.graph import CatalogRef, Role
+from mirror.replication.origin import read_object, tags_of
 from mirror.replication.replica import Replica
 from mirror.replication.walk import Walk
 from mirror.store.base import ObjectReader
@@ -106,7 +106,9 @@ async def _check_ensemble(replica: Replica, now: datetime, report: CheckReport) 
         manifest = Manifest.parse(raw)
         trusted = TrustedEnsemble(replica.anchor, now, limits=limits)
         due = trusted.accept_manifest(raw)
-        trusted.accept_certificate(await _read(store, due, limits.letter_bytes))
+        trusted.accept_certificate(
+            await in_thread(lambda: read_object(store, due, limits.letter_bytes))
+        )
         whitelist = await store.read_root_file(WHITELIST, limits.letter_bytes)
         if whitelist is None:
             report.add(Failure(WHITELIST, "/", DamageError("missing")))
@@ -118,26 +120,21 @@ async def _check_ensemble(replica: Replica, now: datetime, report: CheckReport) 
 
 
 async def _tags(replica: Replica, manifest: Manifest, report: CheckReport) -> list[Tag]:
-    if manifest.history is None:
+    history, limits = manifest.history, replica.limits
+    if history is None:
         return []
-    limits = replica.limits
+
+    def read() -> list[Tag]:
+        packed = read_object(replica.store, history, limits.history_bytes)
+        return tags_of(packed, replica.fqrn, limits)
+
     try:
-        packed = await _read(replica.store, manifest.history, limits.history_bytes)
-        unpacked = decompress(packed, limits.history_bytes, "the history")
-        return read_history(unpacked, replica.fqrn, limits)
+        return await in_thread(read)
     except ObjectMissing:
         return []  # `check_named` has told
     except MirrorError as error:
-        report.add(Failure(object_path(manifest.history), "/", error))
+        report.add(Failure(object_path(history), "/", error))
         return []
-
-
-async def _read(store: ObjectReader, content_hash: ContentHash, max_bytes: int) -> bytes:
-    def read() -> bytes:
-        with store.open_object(content_hash) as file:
-            return file.read(max_bytes)
-
-    return await in_thread(read)
 
 
 @dataclass(eq=False, slots=True)
