@@ -47,7 +47,8 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         """Point at ``<storage>/<fqrn>``; nothing is touched yet."""
         self.root = root
-        self._names = (f"{_OURS}{os.getpid()}.{secrets.token_hex(4)}.{n}" for n in count())
+        self._prefix = f"{_OURS}{os.getpid()}.{secrets.token_hex(4)}"
+        self._numbers = count()  # unlike a generator, safe to draw from in several threads
         self._group = GroupCommit(lambda: syncfs(root))
 
     # --- reading ----------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class LocalStore:
     # --- inside -----------------------------------------------------------------------------------
 
     def _temporary(self) -> Path:
-        return self.root / TEMPORARIES / next(self._names)
+        return self.root / TEMPORARIES / f"{self._prefix}.{next(self._numbers)}"
 
     async def _commit(self, content_hash: ContentHash, source: Source) -> None:
         await self._group.carry_out(FileCommit(source, self._temporary(), self._path(content_hash)))
