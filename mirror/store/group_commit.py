@@ -54,13 +54,21 @@ class GroupCommit:
         self._waiting: list[_Entry] = []
 
     async def carry_out(self, commit: Commit) -> None:
-        """Return once ``commit`` was staged, synced and revealed; raise what either half raised."""
+        """Return once ``commit`` was staged, synced and revealed; raise what either half raised.
+
+        Cancelled, it is carried out now or never, not later with somebody else's.
+        """
         entry = _Entry(commit)
         self._waiting.append(entry)
-        async with self._turn:
-            if not entry.is_done:
-                batch, self._waiting = self._waiting, []
-                await in_thread(lambda: self._carry_out_all(batch))
+        try:
+            async with self._turn:
+                if not entry.is_done:
+                    batch, self._waiting = self._waiting, []
+                    await in_thread(lambda: self._carry_out_all(batch))
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # not waiting any more: it is in a batch
+                self._waiting.remove(entry)
+            raise
         if entry.error is not None:
             raise entry.error
 
