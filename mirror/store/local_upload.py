@@ -91,12 +91,15 @@ class LocalUpload:
         self._buffered_bytes = 0
         self._descriptor: int | None = None
         self._path: Path | None = None
-        self._verified: ContentHash | None = None
+        self._actual: ContentHash | None = None
+        self._is_verified = False
+        self._has_ended = False
         self.size_bytes = 0
 
     async def write(self, data: bytes) -> None:
         """As `Upload.write`."""
-        if self._verified is not None:
+        self._require_open()
+        if self._actual is not None:
             raise RuntimeError("nothing may be written after verify")
         self._pieces.append(data)
         self._buffered_bytes += len(data)
@@ -106,22 +109,25 @@ class LocalUpload:
 
     async def verify(self, expected: ContentHash) -> None:
         """As `Upload.verify`."""
-        if self._verified is None:
+        self._require_open()
+        if self._actual is None:
             if self._path is not None:
                 await in_thread(self._spill_last)
             else:
                 for piece in self._pieces:
                     self._hasher.update(piece)
-            self._verified = ContentHash(self._algorithm, self._hasher.digest(), expected.suffix)
-        if self._verified != expected:
+            self._actual = ContentHash(self._algorithm, self._hasher.digest(), expected.suffix)
+        self._is_verified = self._actual == expected
+        if not self._is_verified:
             raise Corrupted(
-                f"{object_path(expected)} was delivered with the hash {self._verified} "
+                f"{object_path(expected)} was delivered with the hash {self._actual} "
                 f"({self.size_bytes} bytes)"
             )
 
     def reopen(self) -> IO[bytes]:
         """As `Upload.reopen`."""
-        if self._verified is None:
+        self._require_open()
+        if not self._is_verified:
             raise RuntimeError("nothing may be read before verify")
         if self._path is None:
             return BytesIO(b"".join(self._pieces))
@@ -132,11 +138,13 @@ class LocalUpload:
         """As `Upload.commit`."""
         await self.verify(expected)
         await self._commit(expected, self._path or self._pieces)
+        self._has_ended = True
         self._path = None
         self._pieces = []
 
     async def abort(self) -> None:
         """As `Upload.abort`."""
+        self._has_ended = True
         self._pieces = []
         if self._path is not None:
             await in_thread(self._discard)
@@ -153,6 +161,11 @@ class LocalUpload:
     ) -> None:
         """As `Upload.__aexit__`."""
         await self.abort()
+
+    def _require_open(self) -> None:
+        """Nothing is left to commit after an end: what was put under the name would be empty."""
+        if self._has_ended:
+            raise RuntimeError("this upload has ended")
 
     def _spill(self) -> None:
         """Move what is buffered to the file, and into the hash on the way; blocks."""

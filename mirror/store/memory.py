@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash
-from mirror.cvmfs.paths import alternative_path, object_path
+from mirror.cvmfs.paths import alternative_path, is_root_file, object_path
 from mirror.errors import Corrupted, FormatError, ObjectMissing
 
 
@@ -28,7 +28,7 @@ class MemoryStore:
 
     async def present(self, hashes: Collection[ContentHash]) -> set[ContentHash]:
         """As `ObjectReader.present`."""
-        return {each for each in hashes if each in self.objects}
+        return {each for each in hashes if self.objects.get(each) or await self.sound([each])}
 
     async def sound(self, hashes: Collection[ContentHash]) -> set[ContentHash]:
         """As `ObjectReader.sound`."""
@@ -62,6 +62,8 @@ class MemoryStore:
     async def write_root_file(self, name: str, data: bytes, *, is_durable: bool = True) -> None:
         """As `ObjectStore.write_root_file`; nothing here outlives a power cut anyway."""
         del is_durable
+        if not is_root_file(name):
+            raise ValueError(f"{name!r} is not the name of a root file")
         self.root_files[name] = data
 
     async def remove_root_file(self, name: str) -> None:
@@ -95,6 +97,8 @@ class MemoryUpload:
 
     async def verify(self, expected: ContentHash) -> None:
         """As `Upload.verify`."""
+        if not self._is_open:
+            raise RuntimeError("this upload has ended")
         actual = ContentHash.of(self._algorithm, bytes(self._data), expected.suffix)
         if actual != expected:
             raise Corrupted(f"{object_path(expected)} was delivered with the hash {actual}")
