@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.cvmfs import database as module
-from mirror.cvmfs.database import HostileDatabase, integer, text
+from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
+from mirror.cvmfs.database import HostileDatabase, hash_text, integer, text
 from mirror.errors import FormatError
 from tests.support.databases import Entry, Flag, altered, catalog_database
 from tests.support.hostile import mutated, overwritten, survives
@@ -142,6 +143,25 @@ def test_only_tables_are_read(statements: tuple[str, ...], tmp_path: Path) -> No
     for content in (hostile, file_of(hostile, tmp_path)):
         with pytest.raises(FormatError, match="chunks is not a plain table"):
             read(content)
+
+
+def test_what_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is refused for its schema leaves nothing open."""
+    opened: list[sqlite3.Connection] = []
+    hostile = altered(HONEST, "DROP TABLE chunks", VIRTUAL)
+
+    def remember(
+        name: str, *, check_same_thread: bool, isolation_level: None
+    ) -> sqlite3.Connection:
+        opened.append(connect(name))
+        return opened[0]
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", remember)
+    with pytest.raises(FormatError):
+        read(hostile)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
 
 
 @pytest.mark.parametrize("kind", ["VIRTUAL", "STORED"])
@@ -336,3 +356,16 @@ def test_other_values_are_no_integers(value: object) -> None:
     with pytest.raises(FormatError, match="it should be a whole number") as refused:
         integer(value, "it")
     assert len(str(refused.value)) < 100
+
+
+def test_hashes_are_kept_as_text() -> None:
+    """A hash as text gets the suffix of its role."""
+    name = ContentHash(Algorithm.RMD160, b"\xaa" * 20, Suffix.CATALOG)
+    assert hash_text(name.text.encode(), "it", Suffix.CATALOG) == name
+
+
+@pytest.mark.parametrize("value", [None, b"", b"x", 5, b"\xaa" * 20])
+def test_other_values_are_no_hashes(value: object) -> None:
+    """Everything else is refused under the name of the field."""
+    with pytest.raises(FormatError, match="^it: "):
+        hash_text(value, "it", Suffix.CATALOG)
