@@ -213,9 +213,10 @@ class SnapshotRun:
         head = CatalogRef(
             manifest.root_catalog, "", Role.HEAD, manifest.root_catalog_bytes, "the manifest"
         )
-        await Walk(fetching, limits, breadth).run([head])
+        walk = Walk(fetching, limits, breadth)  # one: what failed once is not asked for again
+        await walk.run([head])
         roots = {tag.root_catalog: tag.name for tag in tags}
-        await Walk(fetching, limits, breadth).run(
+        await walk.run(
             CatalogRef(root, "", Role.TAG, None, f"tag {name}") for root, name in roots.items()
         )
         if fetching.failure_count:
