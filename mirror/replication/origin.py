@@ -98,11 +98,14 @@ class Origin:
 
         Raises:
             UpstreamError, StoreError: they cannot be had, or kept.
+            FormatError: no client could unpack the meta info, or would have to unpack too much.
         """
         history = await self._obtain(manifest.history, store)
         try:
             meta_info = await self._obtain(manifest.meta_info, store)
             try:
+                if meta_info is not None:
+                    await self._require_unpackable(meta_info)
                 yield Named(history, meta_info)
             finally:
                 if meta_info is not None:
@@ -123,7 +126,7 @@ class Origin:
         if named.history is None:
             packed = await self._read(manifest.history, max_bytes)
         else:
-            packed = await in_thread(named.history.reopen().read)
+            packed = await _content(named.history)
         return await in_thread(lambda: tags_of(packed, fqrn, self._limits))
 
     async def _certificate(self, due: ContentHash, path: str) -> bytes:
@@ -147,6 +150,10 @@ class Origin:
         max_bytes = limits.history_bytes if is_history else limits.meta_info_bytes
         return await fetch_verified(self._upstream, store, content_hash, max_bytes)
 
+    async def _require_unpackable(self, meta_info: Upload) -> None:
+        packed, max_bytes = await _content(meta_info), self._limits.meta_info_bytes
+        await in_thread(lambda: decompress(packed, max_bytes, "the meta info"))
+
     async def _read(self, content_hash: ContentHash, max_bytes: int) -> bytes:
         return await in_thread(lambda: read_object(self._here, content_hash, max_bytes))
 
@@ -168,3 +175,13 @@ def read_object(store: ObjectReader, content_hash: ContentHash, max_bytes: int) 
     """
     with store.open_object(content_hash) as file:
         return file.read(max_bytes)
+
+
+async def _content(upload: Upload) -> bytes:
+    """The verified bytes of what is not committed yet."""
+
+    def read() -> bytes:
+        with upload.reopen() as file:
+            return file.read()
+
+    return await in_thread(read)
