@@ -367,5 +367,5 @@ def test_hashes_are_kept_as_text() -> None:
 @pytest.mark.parametrize("value", [None, b"", b"x", 5, b"\xaa" * 20])
 def test_other_values_are_no_hashes(value: object) -> None:
     """Everything else is refused under the name of the field."""
-    with pytest.raises(FormatError, match="^it: "):
+    with pytest.raises(FormatError, match=r"^it: "):
         hash_text(value, "it", Suffix.CATALOG)
