@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,8 @@ class HttpOptions:
     """How to talk to servers.
 
     Attributes:
-        timeout_s: to connect, to wait for the first byte, and the window of ``min_bytes_per_s``.
+        timeout_s: to connect, to wait for the first byte, and the window of ``min_bytes_per_s``;
+            from the request to the end of the answer's headers twice as long.
         min_bytes_per_s: slower than this over a whole window is `TooSlow`.
         max_connections: open at once, to all servers.
         follow_redirects: whether a 3xx is obeyed.
@@ -107,24 +108,17 @@ class HttpUpstream:
             NotFound, Refused, Unavailable, TooSlow, TooLarge: by what the server did.
         """
         url = f"{self._base_url}/{request.path}"
-        try:
-            async with self._session.get(
-                URL(url, encoded=True),
-                headers=_PAST_CACHES if request.is_fresh else None,
-                proxy=self._options.proxy,
-                allow_redirects=self._options.follow_redirects,
-            ) as response:
-                _require_success(response, url)
-                return await consume(self._body(response, request, url))
-        except TimeoutError as error:
-            raise TooSlow(
-                f"{url}: nothing for {self._options.timeout_s:g} s; is the server up, and is "
-                "the network in between?"
-            ) from error
-        except aiohttp.ClientPayloadError as error:
-            raise Unavailable(f"{url}: the body was cut short") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise Unavailable(f"{url}: {str(error) or type(error).__name__}") from error
+        with self._translated(url):
+            async with asyncio.timeout(2 * self._options.timeout_s):  # however headers trickle in
+                response = await self._session.get(
+                    URL(url, encoded=True),
+                    headers=_PAST_CACHES if request.is_fresh else None,
+                    proxy=self._options.proxy,
+                    allow_redirects=self._options.follow_redirects,
+                )
+        async with response:
+            _require_success(response, url)
+            return await consume(self._body(response, request, url))
 
     async def _body(self, response: aiohttp.ClientResponse, request: Request, url: str) -> Body:
         """The body in pieces, as long as it is neither too long nor too slow."""
@@ -136,9 +130,10 @@ class HttpUpstream:
         pieces = aiter(response.content.iter_any())
         while True:
             try:
-                async with asyncio.timeout_at(window.ends_at):
-                    piece = await anext(pieces, None)
-            except TimeoutError as error:
+                with self._translated(url):
+                    async with asyncio.timeout_at(window.ends_at):
+                        piece = await anext(pieces, None)
+            except TooSlow as error:
                 if window.is_stalled:
                     raise
                 raise TooSlow(
@@ -151,7 +146,24 @@ class HttpUpstream:
             if received > request.max_bytes:
                 raise TooLarge(f"{url}: more than {request.max_bytes} bytes came, and it goes on")
             window.count(len(piece))
+            window.pause()
             yield piece
+            window.resume()
+
+    @contextmanager
+    def _translated(self, url: str) -> Iterator[None]:
+        """Only around what the server does: what the consumer raises is not its fault."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise TooSlow(
+                f"{url}: nothing for {self._options.timeout_s:g} s; is the server up, and is "
+                "the network in between?"
+            ) from error
+        except aiohttp.ClientPayloadError as error:
+            raise Unavailable(f"{url}: the body was cut short") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise Unavailable(f"{url}: {str(error) or type(error).__name__}") from error
 
 
 class _SpeedWindow:
@@ -160,6 +172,7 @@ class _SpeedWindow:
     def __init__(self, options: HttpOptions) -> None:
         self._length_s = options.timeout_s
         self._due_bytes = options.min_bytes_per_s * options.timeout_s
+        self._paused_at = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -170,6 +183,14 @@ class _SpeedWindow:
         self._bytes += received_bytes
         if self._bytes >= self._due_bytes:
             self._begin()
+
+    def pause(self) -> None:
+        """The consumer is at work: a slow disk of ours is not a slow server."""
+        self._paused_at = asyncio.get_running_loop().time()
+
+    def resume(self) -> None:
+        """It is the server's turn again."""
+        self.ends_at += asyncio.get_running_loop().time() - self._paused_at
 
     @property
     def is_stalled(self) -> bool:
