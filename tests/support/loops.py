@@ -1,0 +1,55 @@
+"""Running coroutines from tests that are plain functions, and stopping them at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """As ``asyncio.run``; and no task may go on when it ends, however it ends."""
+
+    async def tidy() -> T:
+        try:
+            return await main
+        finally:
+            await turns(5)  # for the closing of half-read bodies, which the loop sees to
+            assert not asyncio.all_tasks() - {asyncio.current_task()}
+
+    return asyncio.run(tidy())
+
+
+async def turns(count: int) -> None:
+    """Let the others have so many turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def is_cancelled_at(turn: int, main: Awaitable[object]) -> bool:
+    """Cancel ``main`` after so many turns of the loop; False if it had ended before."""
+    task = asyncio.ensure_future(main)
+    while turn and not task.done():
+        await asyncio.sleep(0)
+        turn -= 1
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+    return task.cancelled()
+
+
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do blocking work in the loop's own thread, so that every run takes the same turns."""
+
+    async def to_thread(work: Callable[[], T]) -> T:
+        await asyncio.sleep(0)
+        result = work()
+        await asyncio.sleep(0)
+        return result
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)

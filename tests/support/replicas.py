@@ -1,0 +1,130 @@
+"""A replica beside the Stratum 0 that it follows, both to hand.
+
+    mirror = Mirror.in_memory(repository, tmp_path)      # or on_disk
+    mirror.snapshot()
+    mirror.stratum0.paths, mirror.events, mirror.objects()
+    mirror.require_whole()
+
+Each call runs in an event loop of its own, as each run of the command line does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Self, TypeVar
+
+from mirror.cvmfs.paths import MANIFEST, TEMPORARIES
+from mirror.events import Event
+from mirror.replication.replica import Replica
+from mirror.replication.snapshot import SnapshotOptions, SnapshotPlan, SnapshotReport, SnapshotRun
+from mirror.store.base import ObjectStore
+from mirror.store.local import LocalStore
+from mirror.store.memory import MemoryStore
+from mirror.upkeep.check import CheckReport, check_replica
+from tests.support.clock import NOW
+from tests.support.loops import run
+from tests.support.publisher import Repository
+from tests.support.simulated import SimulatedStratum0
+from tests.support.watched import Watch, WatchedStore
+
+E = TypeVar("E", bound=Event)
+
+
+class Mirror:
+    """A replica of a repository in memory.
+
+    Attributes:
+        repository: what is published; change it at will.
+        stratum0: serves it, and remembers what was asked for.
+        directory: everything of the replica lies below.
+        watch: sees what the next runs do to the store; None for nobody.
+        events: what happened so far.
+    """
+
+    def __init__(
+        self, repository: Repository, directory: Path, store: Callable[[], ObjectStore]
+    ) -> None:
+        self.repository = repository
+        self.stratum0 = SimulatedStratum0(repository.files)
+        self.directory = directory
+        self.watch: Watch | None = None
+        self.events: list[Event] = []
+        self._store = store
+
+    @classmethod
+    def in_memory(cls, repository: Repository, directory: Path) -> Self:
+        """One whose store is a dictionary."""
+        store = MemoryStore()
+        return cls(repository, directory, lambda: store)
+
+    @classmethod
+    def on_disk(cls, repository: Repository, directory: Path) -> Self:
+        """One whose store is the tree below ``directory / "srv"``."""
+        return cls(repository, directory, lambda: LocalStore(directory / "srv"))
+
+    @property
+    def store(self) -> ObjectStore:
+        """The store, and nobody watching."""
+        return self._store()
+
+    @property
+    def spool(self) -> Path:
+        """Where lock and checksum are."""
+        return self.directory / "spool"
+
+    @property
+    def replica(self) -> Replica:
+        """As `mirror.wiring` makes it."""
+        store = self.store if self.watch is None else WatchedStore(self.store, self.watch)
+        scratch = self.directory / "srv" / TEMPORARIES
+        return Replica(self.repository.anchor, store, self.spool, scratch)
+
+    # --- doing --------------------------------------------------------------------------------
+
+    def run_of(self, now: datetime = NOW, options: SnapshotOptions | None = None) -> SnapshotRun:
+        """A run that was not started."""
+        return SnapshotRun(self.replica, self.stratum0, now, self.events.append, options)
+
+    def snapshot(self, now: datetime = NOW, *, repairs: bool = False) -> SnapshotReport:
+        """Take one, and forget what was asked for before."""
+        self.stratum0.requests.clear()
+        return run(self.run_of(now, SnapshotOptions(repairs=repairs)).run())
+
+    def plan(self, now: datetime = NOW) -> SnapshotPlan:
+        """Say what one would do."""
+        return run(self.run_of(now).plan())
+
+    def check(self, now: datetime = NOW, *, full: bool = True) -> CheckReport:
+        """Look whether everything is there."""
+        return run(check_replica(self.replica, now, full=full, progress=lambda _report: None))
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def root_file(self, name: str) -> bytes | None:
+        """A root file of the store."""
+        return run(self.store.read_root_file(name, 1024 * 1024))
+
+    def heard(self, kind: type[E]) -> list[E]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def require_whole(self) -> int:
+        """A manifest is served, and everything below it is sound; returns its revision."""
+        report = self.check()
+        assert not report.damage
+        assert report.revision is not None
+        return report.revision
+
+    def require_current(self) -> None:
+        """The same, and it is the one that is published, with nothing left lying about."""
+        self.require_whole()
+        assert self.root_file(MANIFEST) == self.repository.files[MANIFEST]
+        assert self.leftovers() == []
+
+    def leftovers(self) -> list[str]:
+        """Temporary files, or uploads that were neither committed nor aborted."""
+        if isinstance(self.store, MemoryStore):
+            return ["an upload"] * self.store.open_uploads
+        return sorted(path.name for path in (self.directory / "srv" / TEMPORARIES).iterdir())
