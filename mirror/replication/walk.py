@@ -6,7 +6,8 @@ catalog waits for sends it to be completed. What each of these steps does is the
 fetching for a snapshot, counting for a dry run, looking for a check.
 
 An object that several catalogs want is claimed by the first and delivered once. The claim comes
-before the look whether it is there, so two catalogs can never both find it missing.
+before the look whether it is there, so two catalogs can never both find it missing. One that failed
+is not tried again for the next catalog that wants it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ C = TypeVar("C", bound="OpenCatalog")
 
 _BATCH: Final = 256
 """Objects looked at in one go; bounds memory, and the hops between threads."""
+_REMEMBERED: Final = 100_000
+"""Objects known to have failed; beyond that many, memory matters more than a request too many."""
 
 
 class OpenCatalog(Protocol):
@@ -101,6 +104,7 @@ class Walk(Generic[C]):
         self._breadth = breadth or Breadth()
         self._graph: CatalogGraph[C] = CatalogGraph()
         self._claims: dict[ContentHash, _Claim[C]] = {}
+        self._failed: set[ContentHash] = set()
         self._slots = asyncio.Semaphore(self._breadth.deliveries)
         self._changed = asyncio.Event()
         self._busy = 0
@@ -188,6 +192,9 @@ class Walk(Generic[C]):
         """Take what nobody is seeing to yet; wait for the rest with whoever is."""
         claimed = {}
         for ref in batch:
+            if ref.hash in self._failed:
+                node.is_doomed = True
+                continue
             claim = self._claims.get(ref.hash)
             if claim is None:
                 claim = self._claims[ref.hash] = _Claim()
@@ -220,6 +227,8 @@ class Walk(Generic[C]):
         nodes = self._claims.pop(content_hash).nodes
         if error is not None:
             self._fail(nodes[0], content_hash, error)
+            if len(self._failed) < _REMEMBERED:
+                self._failed.add(content_hash)
         for node in nodes:
             node.is_doomed |= error is not None
             self._release(node, tasks)
