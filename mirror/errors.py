@@ -149,7 +149,9 @@ class Failure:
     error: MirrorError
 
     def __str__(self) -> str:
-        return f"{self.name} (of the catalog at {self.catalog_path}): {self.error}"
+        # a mount point is whatever a publisher wrote: it must not break the line, nor the terminal
+        place = self.catalog_path if self.catalog_path.isprintable() else ascii(self.catalog_path)
+        return f"{self.name} (of the catalog at {place}): {self.error}"
 
 
 class SnapshotFailed(MirrorError):

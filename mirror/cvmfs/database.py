@@ -124,9 +124,11 @@ class HostileDatabase:
         tables: dict[str, frozenset[str]] = {}
         listing = "SELECT name, type, rootpage, sql FROM sqlite_master LIMIT 10000"
         for name, kind, root_page, definition in self._connection.execute(listing):
-            if not isinstance(name, bytes) or name.decode("ascii", "replace") not in wants:
+            # SQLite does not tell cases apart, so neither may we: a table overlooked is a tree
+            # not replicated
+            table = name.decode("ascii", "replace").lower() if isinstance(name, bytes) else ""
+            if table not in wants:
                 continue
-            table = name.decode("ascii")
             is_plain = (
                 kind == b"table"
                 and isinstance(root_page, int)
@@ -139,7 +141,7 @@ class HostileDatabase:
             described = self._connection.execute(f'PRAGMA table_xinfo("{table}")').fetchall()
             if any(column[6] for column in described):
                 raise FormatError(f"{self.what}: {table} has computed columns")
-            tables[table] = frozenset(text(column[1], "a column") for column in described)
+            tables[table] = frozenset(text(each[1], "a column").lower() for each in described)
         return tables
 
     @contextmanager
@@ -173,7 +175,7 @@ def _authorizer(tables: frozenset[str]) -> Callable[..., int]:
     def authorize(action: int, first: str | None, *_: str | None) -> int:
         if action not in _ALLOWED:
             return sqlite3.SQLITE_DENY
-        if action == sqlite3.SQLITE_READ and first not in tables:
+        if action == sqlite3.SQLITE_READ and (first or "").lower() not in tables:
             return sqlite3.SQLITE_DENY
         return sqlite3.SQLITE_OK
 

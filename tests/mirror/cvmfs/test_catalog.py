@@ -371,3 +371,12 @@ def test_damaged_real_catalogs_are_read_or_refused(
     catalogs = sorted((fixture_repository / "rev3").glob("data/??/*C"))[:8]
     packed = data.draw(st.sampled_from(catalogs)).read_bytes()
     survives(read, data.draw(overwritten(zlib.decompress(packed))))
+
+
+def test_table_names_in_other_cases_are_read() -> None:
+    """SQLite does not tell cases apart: a table overlooked would be a tree not replicated."""
+    nested = Mount("/sub", ContentHash.of(Algorithm.SHA1, b"x", Suffix.CATALOG), 4096)
+    database = catalog_database([], nested=[nested])
+    renamed = altered(database, "ALTER TABLE nested_catalogs RENAME TO NESTED_Catalogs")
+    with Catalog(renamed, "", "a catalog") as catalog:
+        assert [each.mount_point for each in catalog.nested_catalogs()] == ["/sub"]
