@@ -168,9 +168,10 @@ def origin(storage: Path) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "nginx.conf"
+        user = "user root;" if os.geteuid() == 0 else ""
         port = 18_000 + os.getpid() % 10_000
         config.write_text(
-            f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {name}/pid; error_log {name}/log;\n"
+            f"{user} worker_processes 1; daemon off; pid {name}/pid; error_log {name}/log;\n"
             "events { worker_connections 1024; }\n"
             "http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;\n"
             f"server {{ listen 127.0.0.1:{port}; root {storage.parent}; }} }}\n"

@@ -39,7 +39,7 @@ class CheckReport:
     Attributes:
         revision: of the manifest; None if there is none.
         catalogs: looked into.
-        objects: references looked at; an object wanted by several catalogs counts for each.
+        objects: references to objects; one that several entries share counts for each.
         damage: what is missing or wrong, the first thousand.
         damage_count: all of it.
         collected_tags: tags whose root was collected at the origin; no damage.
@@ -139,15 +139,18 @@ async def _tags(replica: Replica, manifest: Manifest, report: CheckReport) -> li
 
 @dataclass(eq=False, slots=True)
 class CheckedCatalog:
-    """A catalog of the store, open for reading."""
+    """A catalog of the store, open for reading; counts the references that are read from it."""
 
     catalog: Catalog
     nested: Sequence[NestedRef]
     predecessor: None = None
+    count: int = 0
 
     def objects(self) -> Iterator[ObjectRef]:
         """As `OpenCatalog.objects`."""
-        return self.catalog.objects()
+        for ref in self.catalog.objects():
+            self.count += 1
+            yield ref
 
     def close(self) -> None:
         """As `OpenCatalog.close`."""
@@ -200,19 +203,20 @@ class Checking:
     async def missing(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
         """Those that are not there, or not right; `deliver` tells why."""
         good = await self._good([ref.hash for ref in refs])
-        self._report.objects += len(refs)
-        self._progress(self._report)
         return [ref for ref in refs if ref.hash not in good]
 
     async def deliver(self, ref: ObjectRef) -> None:
         """Say what is wrong with an object that `missing` found."""
         raise self._damage(ref.hash, "", await self._store.present([ref.hash])).error
 
-    async def complete(self, ref: CatalogRef, catalog: CheckedCatalog) -> None:
-        """Nothing to do: a check changes nothing."""
+    async def complete(self, ref: CatalogRef, catalog: CheckedCatalog) -> None:  # noqa: ARG002 - protocol
+        """Count what was looked at; a check changes nothing."""
+        self._report.objects += catalog.count
+        self._progress(self._report)
 
     async def abandon(self, ref: CatalogRef, catalog: CheckedCatalog) -> None:
-        """Nothing to do: a check changes nothing."""
+        """The same where something was not right."""
+        await self.complete(ref, catalog)
 
     def report(self, failure: Failure) -> None:
         """Note damage."""

@@ -377,6 +377,10 @@ def test_table_names_in_other_cases_are_read() -> None:
     """SQLite does not tell cases apart: a table overlooked would be a tree not replicated."""
     nested = Mount("/sub", ContentHash.of(Algorithm.SHA1, b"x", Suffix.CATALOG), 4096)
     database = catalog_database([], nested=[nested])
-    renamed = altered(database, "ALTER TABLE nested_catalogs RENAME TO NESTED_Catalogs")
+    renamed = altered(
+        database,
+        "ALTER TABLE nested_catalogs RENAME TO elsewhere",
+        "ALTER TABLE elsewhere RENAME TO NESTED_Catalogs",
+    )
     with Catalog(renamed, "", "a catalog") as catalog:
         assert [each.mount_point for each in catalog.nested_catalogs()] == ["/sub"]
