@@ -2,8 +2,8 @@
 
 The right number is the path's bandwidth times its round trip over the size of an object: a handful
 on loopback, hundreds across an ocean. Nobody configures it right, so it is found by trying: as long
-as more requests bring more, there are more; failures bring it down at once. No clock and no loop in
-here: what happened goes in, the limit comes out.
+as more requests bring more, there are more; those that bring nothing are taken back, and failures
+bring it down at once. No clock and no loop in here: what happened goes in, the limit comes out.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class AdaptiveLimit:
         self._bounds = bounds
         self._limit = float(min(max(bounds.initial, bounds.lowest), bounds.highest))
         self._best_rate = 0.0
+        self._best_limit = self._limit
         self._begin(None)
 
     @property
@@ -68,7 +69,8 @@ class AdaptiveLimit:
             self._limit = max(self._bounds.lowest, self._limit * _SHRINKAGE)
             self._best_rate = 0.0
         elif rate > self._best_rate * _WORTH_IT:
+            self._best_rate, self._best_limit = rate, self._limit
             self._limit = min(self._bounds.highest, self._limit * _GROWTH)
-            self._best_rate = rate
         else:
+            self._limit = self._best_limit  # growth that brought nothing is taken back
             self._best_rate *= _FORGETTING
