@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from itertools import count
 
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import Corrupted, TooLarge, TooSlow, Unavailable, UpstreamError
@@ -66,7 +65,9 @@ class Retrying:
 
     async def fetch(self, request: Request, consume: Consume[T]) -> T:
         """Fetch; raises the last attempt's error."""
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return await self._inner.fetch(request, consume)
             except (Corrupted, TooLarge) as error:
@@ -80,7 +81,6 @@ class Retrying:
                 self._tell(request, error)
                 draw = random.random()  # noqa: S311 - spreads load, guards nothing
                 await self._sleep(self._policy.pause_s(attempt, draw))
-        raise RuntimeError("count() never ends")
 
     def _tell(self, request: Request, error: UpstreamError) -> None:
         self._emit(FetchRetried(self._fqrn, request.path, str(error)))
