@@ -19,6 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def printable(text: str) -> str:
+    """What a stranger wrote, so that it breaks no line and moves no cursor; quoted if it would."""
+    return text if text.isprintable() else ascii(text)
+
+
 class MirrorError(Exception):
     """Anything that stops an operation for a reason the operator can understand."""
 
@@ -149,9 +154,7 @@ class Failure:
     error: MirrorError
 
     def __str__(self) -> str:
-        # a mount point is whatever a publisher wrote: it must not break the line, nor the terminal
-        place = self.catalog_path if self.catalog_path.isprintable() else ascii(self.catalog_path)
-        return f"{self.name} (of the catalog at {place}): {self.error}"
+        return f"{self.name} (of the catalog at {printable(self.catalog_path)}): {self.error}"
 
 
 class SnapshotFailed(MirrorError):

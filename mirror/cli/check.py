@@ -11,7 +11,7 @@ from mirror.cli.options import config_option, json_option, names_argument, run_a
 from mirror.cli.output import count_text, print_json
 from mirror.cli.progress import check_progress
 from mirror.cvmfs.fqrn import Fqrn
-from mirror.errors import DamageError
+from mirror.errors import DamageError, printable
 from mirror.upkeep.check import CheckReport, check_replica
 
 _SHOWN = 20
@@ -54,7 +54,10 @@ def command(context: click.Context, names: tuple[str, ...], *, full: bool, as_js
 
 def _show(name: str, report: CheckReport) -> None:
     for tag in report.collected_tags:
-        click.echo(f"{name}: tag {tag}: its root catalog was collected at the origin; not damage")
+        click.echo(
+            f"{name}: tag {printable(tag)}: its root catalog was collected at the origin; "
+            "not damage"
+        )
     for failure in report.damage[:_SHOWN]:
         click.echo(f"{name}: {failure}")
     if report.damage_count > _SHOWN:

@@ -9,8 +9,8 @@ import click
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output, for machines."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """One JSON document on standard output, for machines; names in it need not even be text."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def size_text(size_bytes: float) -> str:

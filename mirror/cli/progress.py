@@ -24,6 +24,7 @@ from rich.text import Text
 
 from mirror.cli.output import count_text, size_text
 from mirror.cvmfs.fqrn import Fqrn
+from mirror.errors import printable
 from mirror.events import (
     CatalogStored,
     Emit,
@@ -52,7 +53,7 @@ def shown_progress(fqrn: Fqrn, *, quiet: bool) -> Iterator[Emit]:
         yield ignore
     elif console.is_terminal:
         with _bar(console) as bar:
-            yield _Shown(fqrn, console.print, _Bar(bar, fqrn))
+            yield _Shown(fqrn, lambda line: console.print(Text(line)), _Bar(bar, fqrn))
     else:
         yield _Shown(fqrn, lambda line: click.echo(line, err=True), _Lines(fqrn))
 
@@ -173,7 +174,8 @@ class _Shown:
             case ManifestAccepted():
                 return _manifest_line(event)
             case RootSkipped():
-                return f"{event.wanted_by}: its root catalog was collected at the origin; skipped"
+                wanted_by = printable(event.wanted_by)
+                return f"{wanted_by}: its root catalog was collected at the origin; skipped"
             case ReflogHealed():
                 return f"reflog: {event.how}"
             case FetchRetried():

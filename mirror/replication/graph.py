@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 from mirror.cvmfs.catalog import NestedRef
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.cvmfs.limits import MIB, Limits
+from mirror.errors import printable
 
 X = TypeVar("X")
 
@@ -81,7 +82,7 @@ class CatalogRef:
     @property
     def place(self) -> str:
         """The mount point for people."""
-        return self.mount_point or "/"
+        return printable(self.mount_point or "/")
 
 
 @dataclass(eq=False, slots=True)

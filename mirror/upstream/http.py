@@ -18,7 +18,15 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from mirror.errors import ConfigError, NotFound, Refused, TooLarge, TooSlow, Unavailable
+from mirror.errors import (
+    ConfigError,
+    NotFound,
+    Refused,
+    TooLarge,
+    TooSlow,
+    Unavailable,
+    printable,
+)
 from mirror.upstream.base import Body, Consume, Request, T
 
 _PAST_CACHES: Final = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
@@ -163,7 +171,8 @@ class HttpUpstream:
         except aiohttp.ClientPayloadError as error:
             raise Unavailable(f"{url}: the body was cut short") from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise Unavailable(f"{url}: {str(error) or type(error).__name__}") from error
+            said = printable(str(error)) or type(error).__name__
+            raise Unavailable(f"{url}: {said}") from error
 
 
 class _SpeedWindow:
@@ -200,7 +209,8 @@ class _SpeedWindow:
 
 def _require_success(response: aiohttp.ClientResponse, url: str) -> None:
     status = response.status
-    answer = f"{url}: the server answered {status} {response.reason or ''}".rstrip()
+    reason = printable((response.reason or "")[:200])
+    answer = f"{url}: the server answered {status} {reason}".rstrip()
     if status == 200:
         return
     if status in _GONE:
@@ -209,5 +219,7 @@ def _require_success(response: aiohttp.ClientResponse, url: str) -> None:
         raise Unavailable(answer)
     location = response.headers.get("Location")
     if location is not None:
-        raise Refused(f"{answer} to {location[:200]}; set follow_redirects if that is right")
+        raise Refused(
+            f"{answer} to {printable(location[:200])}; set follow_redirects if that is right"
+        )
     raise Refused(answer)
