@@ -166,15 +166,16 @@ class Siege:
     # --- what happens -------------------------------------------------------------------------
 
     def snapshot(self, *options: str) -> Outcome:
-        """Run ``snapshot --json``; whatever happens, nobody is shown a traceback."""
-        self._capture.readouterr()
-        exit_code = self.site.run("snapshot", "--json", *options)
-        out, err = self._capture.readouterr()
-        assert "Traceback" not in err
-        assert "internal error" not in err
+        """Run ``snapshot --json``."""
+        exit_code, out, _ = self._run("--json", *options)
         (result,) = json.loads(out)
         error = result.get("error", {"kind": "", "message": ""})
         return Outcome(exit_code, error["kind"], error["message"])
+
+    def snapshot_for_people(self) -> tuple[int, str]:
+        """Run plain ``snapshot``; returns the exit code and all that is shown."""
+        exit_code, out, err = self._run()
+        return exit_code, out + err
 
     def assert_repelled(self, exit_code: int, kind: str, *words: str) -> None:
         """The next snapshot fails with this error, which says these words; nothing is harmed."""
@@ -210,6 +211,15 @@ class Siege:
     def root_files(self) -> dict[str, bytes]:
         """What clients see of the replica beside ``data/``."""
         return {path.name: path.read_bytes() for path in self.site.root.iterdir() if path.is_file()}
+
+    def _run(self, *options: str) -> tuple[int, str, str]:
+        """Whatever happens, nobody is shown a traceback."""
+        self._capture.readouterr()
+        exit_code = self.site.run("snapshot", *options)
+        out, err = self._capture.readouterr()
+        assert "Traceback" not in err
+        assert "internal error" not in err
+        return exit_code, out, err
 
     def _assert_sound(self) -> None:
         self.configure(ONE_TRY)
