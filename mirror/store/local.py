@@ -106,7 +106,11 @@ class LocalStore:
         def place() -> None:
             with translated(link):
                 temporary.symlink_to(target)
-                temporary.replace(link)
+                try:
+                    temporary.replace(link)
+                except OSError:
+                    temporary.unlink()
+                    raise
 
         await in_thread(place)
 
@@ -175,11 +179,12 @@ class LocalStore:
                 with suppress(FileExistsError):
                     (self.root / "data" / name).mkdir()
             too_old = time.time() - _FOREIGN_LEFTOVER_S
-            for entry in os.scandir(temporaries):
-                with suppress(FileNotFoundError):
-                    is_dead = entry.name.startswith(_OURS) or entry.stat().st_mtime < too_old
-                    if is_dead and not entry.is_dir(follow_symlinks=False):
-                        Path(entry).unlink()
+            with os.scandir(temporaries) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        is_dead = entry.name.startswith(_OURS) or entry.stat().st_mtime < too_old
+                        if is_dead and not entry.is_dir(follow_symlinks=False):
+                            Path(entry).unlink()
 
 
 def _is_hash_of_nothing(content_hash: ContentHash) -> bool:

@@ -146,8 +146,9 @@ class LocalUpload:
         """As `Upload.abort`."""
         self._has_ended = True
         self._pieces = []
-        if self._path is not None:
-            await in_thread(self._discard)
+        path, self._path = self._path, None
+        if path is not None:
+            await in_thread(lambda: self._discard(path))
 
     async def __aenter__(self) -> Self:
         """As `Upload.__aenter__`."""
@@ -167,7 +168,7 @@ class LocalUpload:
         if self._has_ended:
             raise RuntimeError("this upload has ended")
 
-    def _spill(self) -> None:
+    def _spill(self) -> Path:
         """Move what is buffered to the file, and into the hash on the way; blocks."""
         path = self._path = self._path or self._temporary()
         pieces, self._pieces, self._buffered_bytes = self._pieces, [], 0
@@ -177,22 +178,24 @@ class LocalUpload:
             for piece in pieces:
                 self._hasher.update(piece)
                 _write_all(self._descriptor, piece)
+        return path
 
     def _spill_last(self) -> None:
-        self._spill()
-        self._close()
+        self._close(self._spill())
 
-    def _discard(self) -> None:
-        self._close()
-        path, self._path = self._path, None
-        if path is not None:
+    def _discard(self, path: Path) -> None:
+        try:
+            self._close(path)
+        finally:
             with translated(path):
                 path.unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def _close(self, path: Path) -> None:
+        """Some file systems say only now that there was no room."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            with translated(path):
+                os.close(descriptor)
 
 
 def _create(path: Path) -> int:
