@@ -3,6 +3,10 @@
 cvmfs_server takes ``flock`` on ``<spool>/is_updating.lock``, and so do we. It also *unlinks* that
 file when it is done, which lets two processes hold "the" lock on two files at once (cvmfs #3574).
 We never unlink, and after locking we look whether the file we locked still is the one of that name.
+
+Whoever of them waited for a file that was unlinked unlinks ours in the end, while we hold it.
+Against cvmfs_server nothing helps then. That two of *us* exclude each other even so is what a
+second lock is for, of which it does not know.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +22,7 @@ from mirror.errors import Locked
 from mirror.store.file_errors import translated
 
 LOCK_FILE: Final = "is_updating.lock"
+_OURS_ALONE: Final = "cvmfs-mirror.lock"
 
 
 @contextmanager
@@ -28,20 +33,22 @@ def replica_lock(spool: Path) -> Iterator[None]:
         Locked: somebody else holds it.
         StoreUnavailable: the spool directory cannot be written to.
     """
-    path = spool / LOCK_FILE
-    with translated(path):
+    with translated(spool):
         spool.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(path)
-    try:
+    with ExitStack() as held:
+        for name in (_OURS_ALONE, LOCK_FILE):
+            held.callback(os.close, _acquire(spool / name))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_locked(spool: Path) -> bool:
     """Whether somebody is writing to the replica right now."""
+    return any(_is_held(spool / name) for name in (_OURS_ALONE, LOCK_FILE))
+
+
+def _is_held(path: Path) -> bool:
     try:
-        descriptor = os.open(spool / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
