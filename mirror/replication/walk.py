@@ -277,6 +277,5 @@ class Walk(Generic[C]):
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first real error of a group; a walk is ended by one, the others are its echo."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise RuntimeError("an exception group is never empty")
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
