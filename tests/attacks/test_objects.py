@@ -10,7 +10,7 @@ from mirror.cvmfs.paths import object_path, parse_object_path
 from tests.support.databases import Entry, Flag, Mount, catalog_database
 from tests.support.hostile_http import Endless, content, poisoned_cache, raw, truncated
 from tests.support.http_stratum0 import Seen
-from tests.support.siege import IMPATIENT, ONE_TRY, Part, Siege
+from tests.support.siege import IMPATIENT, Part, Siege
 
 MIB = 1024 * 1024
 
@@ -145,7 +145,7 @@ def test_really_packed(siege: Siege) -> None:
 def test_wrong_bytes_are_not_asked_for_endlessly(siege: Siege) -> None:
     """However many retries are configured, wrong bytes are asked for twice."""
     path = siege.attack(Part.OBJECT, content(b"?"))
-    siege.configure(ONE_TRY.replace("0", "5"))
+    siege.configure("retries = 5\n")
     siege.assert_repelled(3, "SnapshotFailed", path)
     assert siege.stratum0.paths.count(path) == 2
     siege.assert_recovers()

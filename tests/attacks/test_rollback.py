@@ -72,16 +72,12 @@ def test_equivocation(siege: Siege) -> None:
 
 def test_blacklisted_revision(siege: Siege) -> None:
     """Revisions below the one that the blacklist names are refused, however new they are here."""
-    blacklist = siege.site.directory / "blacklist"
-    blacklist.write_text(f"<{siege.site.fqrn} 3\n")
-    siege.configure(f'[trust]\nblacklist = "{blacklist}"')
+    siege.configure(blacklist=f"<{siege.site.fqrn} 3\n")
     siege.assert_repelled(4, "Blacklisted", "revision 2", "below 3")
     siege.assert_recovers()
 
 
 def test_blacklist_of_older_revisions_is_no_attack(siege: Siege) -> None:
     """The revision that the blacklist names is itself let pass."""
-    blacklist = siege.site.directory / "blacklist"
-    blacklist.write_text(f"<{siege.site.fqrn} 2\n")
-    siege.configure(f'[trust]\nblacklist = "{blacklist}"')
+    siege.configure(blacklist=f"<{siege.site.fqrn} 2\n")
     siege.assert_accepted()

@@ -43,7 +43,7 @@ def test_redirect_that_paints(siege: Siege, part: Part) -> None:
 def test_reason_that_paints(siege: Siege, part: Part) -> None:
     """The same is true of what is shown while a run goes on."""
     siege.attack(part, raw(f"HTTP/1.1 500 {PAINT[:-2]}\r\nContent-Length: 0\r\n\r\n".encode()))
-    siege.configure("[fetch]\nretries = 1\n")
+    siege.configure("retries = 1\n")
     exit_code, shown = siege.snapshot_for_people()
     assert exit_code == 3
     assert "all is well" in shown
@@ -95,7 +95,7 @@ def test_tag_that_paints(siege: Siege) -> None:
 def test_markup_on_a_terminal(siege: Siege, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What our own library for terminals takes for markup does not stop it."""
     siege.attack(Part.OBJECT, status(500, reason))
-    siege.configure("[fetch]\nretries = 1\n")
+    siege.configure("retries = 1\n")
     monkeypatch.setenv("FORCE_COLOR", "1")
     exit_code, shown = siege.snapshot_for_people()
     assert exit_code == 3

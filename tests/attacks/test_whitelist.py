@@ -62,9 +62,7 @@ def test_certificate_only_in_a_comment(siege: Siege) -> None:
 
 def test_certificate_blacklisted(siege: Siege) -> None:
     """A stolen certificate is refused by whoever blacklists it, listed or not."""
-    blacklist = siege.site.directory / "blacklist"
-    blacklist.write_text(f"# stolen\n{siege.repository.keys.fingerprint()}\n")
-    siege.configure(f'[trust]\nblacklist = "{blacklist}"')
+    siege.configure(blacklist=f"# stolen\n{siege.repository.keys.fingerprint()}\n")
     siege.assert_repelled(4, "Blacklisted", "certificate", "blacklist")
     siege.assert_recovers()
 

@@ -29,8 +29,8 @@ from tests.support.publisher import Repository
 from tests.support.site import Site
 
 FQRN: Final = "test.example.org"
-ONE_TRY: Final = "[fetch]\nretries = 0\n"
-IMPATIENT: Final = "[fetch]\nretries = 0\ntimeout_s = 0.5\nmin_bytes_per_s = 1000\n"
+ONE_TRY: Final = "retries = 0\n"
+IMPATIENT: Final = "retries = 0\ntimeout_s = 0.5\nmin_bytes_per_s = 1000\n"
 
 
 class Part(StrEnum):
@@ -85,7 +85,9 @@ class Siege:
         self.stratum0 = stratum0
         self.site = Site(directory, FQRN, stratum0.url, keys.master_pem)
         self._capture = capture
-        self.configure(ONE_TRY)
+        self._authorities = directory / "authorities.pem"
+        self._authorities.write_bytes(keys.certificate)
+        self.configure()
         stratum0.files = self.repository.files
         self.publish()
         self.replicate()
@@ -117,8 +119,16 @@ class Siege:
         self._held = self.root_files
         self.held_files = dict(self.repository.files)
 
-    def configure(self, more: str, url: str | None = None) -> None:
-        """Change the replica's configuration."""
+    def configure(
+        self, fetch: str = ONE_TRY, *, blacklist: str | None = None, url: str | None = None
+    ) -> None:
+        """Configure the replica: its table ``fetch``, the lines of its blacklist, its Stratum 0."""
+        # the system's authorities would take longer to load than a whole run takes
+        more = f'[fetch]\n{fetch}ca_bundle = "{self._authorities}"\n'
+        if blacklist is not None:
+            path = self.site.directory / "blacklist"
+            path.write_text(blacklist)
+            more += f'[trust]\nblacklist = "{path}"\n'
         self.site.write_config(url or self.stratum0.url, more)
 
     # --- the attack ---------------------------------------------------------------------------
@@ -222,7 +232,7 @@ class Siege:
         return exit_code, out, err
 
     def _assert_sound(self) -> None:
-        self.configure(ONE_TRY)
+        self.configure()
         assert self.site.run("check", "--full") == 0
         assert self.site.temporaries() == []
         stored = {
