@@ -42,15 +42,20 @@ def replica_lock(spool: Path) -> Iterator[None]:
 
 
 def is_locked(spool: Path) -> bool:
-    """Whether somebody is writing to the replica right now."""
+    """Whether somebody is writing to the replica right now.
+
+    Raises:
+        StoreUnavailable: the spool directory cannot be read.
+    """
     return any(_is_held(spool / name) for name in (_OURS_ALONE, LOCK_FILE))
 
 
 def _is_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+    with translated(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -46,12 +46,12 @@ def parse_date(text: str) -> datetime:
 
 async def is_initial(store: ObjectReader) -> bool:
     """Whether no snapshot ever ended well here."""
-    return await store.read_root_file(LAST_SNAPSHOT, _MAX_BYTES) is None
+    return await _read(store, LAST_SNAPSHOT) is None
 
 
 async def last_snapshot(store: ObjectReader) -> datetime | None:
     """When the last one ended; None if none did, or the file is unreadable."""
-    raw = await store.read_root_file(LAST_SNAPSHOT, _MAX_BYTES)
+    raw = await _read(store, LAST_SNAPSHOT)
     try:
         return parse_date(raw.decode("ascii", "replace")) if raw is not None else None
     except FormatError:
@@ -85,9 +85,17 @@ async def tell_status(store: ObjectStore, **facts: str) -> None:
 
 async def read_status(store: ObjectReader) -> dict[str, object]:
     """The facts in ``.cvmfs_status.json``; none if it is unreadable."""
-    raw = await store.read_root_file(STATUS, _MAX_BYTES)
+    raw = await _read(store, STATUS)
     try:
         status = json.loads(raw) if raw is not None else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+async def _read(store: ObjectReader, name: str) -> bytes | None:
+    """What other tools may have written; nothing legible if it is far too long."""
+    try:
+        return await store.read_root_file(name, _MAX_BYTES)
+    except FormatError:
+        return b""
