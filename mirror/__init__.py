@@ -9,6 +9,7 @@ store         Where bytes are kept: they become visible only by commit(expected 
 replication   What to fetch and in which order: one `SnapshotRun` is one attempt.
 upkeep        Keeping it sound: `check`.
 serve         HTTP for clients; reads the store, fetches nothing.
+stratum0      A small publisher: a directory or a tarball becomes a signed revision.
 demo          The main job on one machine in a minute.
 
 events        Facts that the rooms emit; progress bars and metrics listen.

@@ -9,7 +9,19 @@ from typing import Final, NoReturn
 
 import click
 
-from mirror.cli import add_replica, check, completion, demo, serve, snapshot, status
+from mirror.cli import (
+    add_replica,
+    check,
+    collect,
+    completion,
+    demo,
+    publish,
+    resign,
+    serve,
+    snapshot,
+    status,
+    tag,
+)
 from mirror.cli.exit_codes import exit_code
 from mirror.cli.options import config_option
 from mirror.errors import ConfigError, MirrorError
@@ -52,6 +64,8 @@ def commands() -> None:
 
 for _module in (add_replica, snapshot, status, check, serve, demo, completion):
     commands.add_command(_module.command)
+for _origin_module in (publish, tag, collect, resign):
+    commands.add_command(_origin_module.command)
 
 
 def main() -> NoReturn:

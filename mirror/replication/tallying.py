@@ -25,15 +25,22 @@ class HashSet:
         return {
             each
             for each in hashes
-            if self._database.execute(
-                "INSERT OR IGNORE INTO seen VALUES (?)",
-                (b"%d%c" % (each.algorithm, each.suffix.encode() or b"-") + each.digest,),
-            ).rowcount
+            if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", _key(each)).rowcount
         }
+
+    def __contains__(self, content_hash: ContentHash) -> bool:
+        """Whether it was added."""
+        found = self._database.execute("SELECT 1 FROM seen WHERE hash = ?", _key(content_hash))
+        return found.fetchone() is not None
 
     def close(self) -> None:
         """Forget everything."""
         self._database.close()
+
+
+def _key(content_hash: ContentHash) -> tuple[bytes]:
+    kind = b"%d%c" % (content_hash.algorithm, content_hash.suffix.encode() or b"-")
+    return (kind + content_hash.digest,)
 
 
 class Tallying(Fetching):

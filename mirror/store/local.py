@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -72,18 +72,18 @@ class LocalStore:
 
     async def read_root_file(self, name: str, max_bytes: int) -> bytes | None:
         """As `ObjectReader.read_root_file`."""
+        return await in_thread(lambda: self.read_root_file_now(name, max_bytes))
+
+    def read_root_file_now(self, name: str, max_bytes: int) -> bytes | None:
+        """As `read_root_file`; blocks."""
         path = self._root_file(name)
-
-        def read() -> bytes | None:
-            with translated(path):
-                try:
-                    with path.open("rb") as file:
-                        return file.read(max_bytes + 1)
-                except FileNotFoundError:
-                    return None
-
-        data = await in_thread(read)
-        if data is not None and len(data) > max_bytes:
+        with translated(path):
+            try:
+                with path.open("rb") as file:
+                    data = file.read(max_bytes + 1)
+            except FileNotFoundError:
+                return None
+        if len(data) > max_bytes:
             raise FormatError(f"{path} is larger than {max_bytes} bytes, the limit for it")
         return data
 
@@ -134,6 +134,61 @@ class LocalStore:
                 path.unlink(missing_ok=True)
 
         await in_thread(remove)
+
+    # --- for publishers, who have no event loop ---------------------------------------------------
+
+    def has(self, content_hash: ContentHash) -> bool:
+        """Whether an object is there; blocks."""
+        return self._is_present(content_hash)
+
+    def staged(self, content_hash: ContentHash, data: bytes) -> FileCommit:
+        """Write an object where nobody looks; blocks. The caller has hashed ``data`` itself.
+
+        Raises:
+            StoreFull, StoreUnavailable: it cannot be kept.
+        """
+        commit = FileCommit([data], self._temporary(), self._path(content_hash))
+        commit.stage()
+        return FileCommit(commit.temporary, commit.temporary, commit.target)
+
+    def reveal_all(self, commits: Iterable[FileCommit]) -> None:
+        """Sync once, then give staged objects their names; blocks.
+
+        Raises:
+            StoreFull, StoreUnavailable: what was not revealed stays hidden.
+        """
+        syncfs(self.root)
+        for commit in commits:
+            commit.reveal()
+
+    def prepare_now(self) -> None:
+        """As `prepare`; blocks."""
+        self._prepare()
+
+    def write_root_file_now(self, name: str, data: bytes) -> None:
+        """As `write_root_file`, durable; blocks."""
+        commit = FileCommit([data], self._temporary(), self._root_file(name))
+        commit.stage()
+        self.reveal_all([commit])
+        syncfs(self.root)
+
+    def delete_now(self, content_hash: ContentHash) -> None:
+        """Remove an object; blocks, and is harmless if it is not there."""
+        path = self._path(content_hash)
+        with translated(path):
+            path.unlink(missing_ok=True)
+
+    def size_bytes(self, content_hash: ContentHash) -> int:
+        """An object's size as stored, 0 if it is not there; blocks."""
+        path = self._path(content_hash)
+        with translated(path):
+            return path.stat().st_size if path.exists() else 0
+
+    def names(self, fan: str) -> list[str]:
+        """What lies in ``data/<fan>``; blocks."""
+        directory = self.root / "data" / fan
+        with translated(directory):
+            return sorted(each.name for each in os.scandir(directory))
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -1,0 +1,221 @@
+"""What is to be published: a stream of entries, each directory before what is in it.
+
+DirectorySource   a directory on this host
+TarSource         a tarball, read once from its beginning to its end, never unpacked to disk
+SyntheticSource   made up from a seed, for tests and benchmarks (module `synthetic`)
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from mirror.errors import ConfigError, FormatError
+from mirror.stratum0.entry import ROOT, Attributes, pack_xattrs
+
+_NANO: Final = 1_000_000_000
+_XATTR_PAX: Final = "SCHILY.xattr."
+_TAR_DEVICES: Final = (tarfile.CHRTYPE, tarfile.BLKTYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """One thing to publish.
+
+    Attributes:
+        path: below the source, ``b""`` for its root.
+        attributes: what stat would tell.
+        size_bytes: of a file's content.
+        symlink: where a symbolic link points.
+        xattrs: packed; None for none.
+        links: the first of a file's names within its directory (hard links); None if it has but
+            one there. Links across directories are separate files in CernVM-FS.
+        content: opens a regular file's content, at any later time and in any thread.
+        stream: or: the content, to be read before the next entry is asked for.
+        link_to: or: the path of an earlier entry whose content this shares.
+    """
+
+    path: bytes
+    attributes: Attributes
+    size_bytes: int = 0
+    symlink: bytes = b""
+    xattrs: bytes | None = None
+    links: bytes | None = None
+    content: Callable[[], IO[bytes]] | None = None
+    stream: IO[bytes] | None = None
+    link_to: bytes | None = None
+
+
+class Source(Protocol):
+    """Gives its entries, parents first."""
+
+    def entries(self) -> Iterator[SourceEntry]:
+        """All of them, once.
+
+        Raises:
+            ConfigError: the source cannot be read.
+            FormatError: it is malformed.
+        """
+
+
+class DirectorySource:
+    """A directory; what changes in it meanwhile is published as found."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fsencode(root)
+
+    def entries(self) -> Iterator[SourceEntry]:
+        """As `Source.entries`; in the order of names."""
+        try:
+            yield self._entry(ROOT, os.stat(self._root))  # noqa: PTH116 - bytes path
+            yield from self._below(ROOT)
+        except OSError as error:
+            raise ConfigError([f"{os.fsdecode(error.filename)}: {error.strerror}"]) from error
+
+    def _below(self, directory: bytes) -> Iterator[SourceEntry]:
+        with os.scandir(self._root + directory) as listing:
+            names = sorted(each.name for each in listing)
+        paths = [directory + b"/" + name for name in names]
+        found = {path: os.lstat(self._root + path) for path in paths}
+        first_names: dict[tuple[int, int], bytes] = {}
+        counts = Counter(_file_id(each) for each in found.values())
+        for path, status in found.items():
+            links = first_names.setdefault(_file_id(status), path)
+            is_linked = stat.S_ISREG(status.st_mode) and counts[_file_id(status)] > 1
+            if not stat.S_ISSOCK(status.st_mode):
+                yield self._entry(path, status, links if is_linked else None)
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._below(path)
+
+    def _entry(self, path: bytes, found: os.stat_result, links: bytes | None = None) -> SourceEntry:
+        full = self._root + path
+        is_link = stat.S_ISLNK(found.st_mode)
+        is_file = stat.S_ISREG(found.st_mode)
+        return SourceEntry(
+            path=path,
+            attributes=Attributes(
+                found.st_mode,
+                found.st_uid,
+                found.st_gid,
+                found.st_mtime_ns // _NANO,
+                found.st_mtime_ns % _NANO,
+                found.st_rdev,
+            ),
+            size_bytes=found.st_size if is_file else 0,
+            symlink=os.readlink(full) if is_link else b"",  # noqa: PTH115 - bytes path
+            xattrs=_xattrs(full),
+            links=links,
+            content=(lambda: open(full, "rb")) if is_file else None,  # noqa: PTH123 - bytes path
+        )
+
+
+def _file_id(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _xattrs(path: bytes) -> bytes | None:
+    xattrs = {}
+    with suppress(OSError):  # a file system without them
+        for name in os.listxattr(path, follow_symlinks=False):
+            with suppress(OSError):  # gone, or not for us to read
+                xattrs[os.fsencode(name)] = os.getxattr(path, name, follow_symlinks=False)
+    return pack_xattrs(xattrs)
+
+
+class TarSource:
+    """A tarball of any compression that Python knows, from a file or a pipe."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        """Read ``stream``; ``name`` is for errors."""
+        self._stream = stream
+        self._name = name
+
+    def entries(self) -> Iterator[SourceEntry]:
+        """As `Source.entries`; directories that the tarball does not mention are made up."""
+        known = {ROOT}
+        yield SourceEntry(ROOT, Attributes(stat.S_IFDIR | 0o755))
+        try:
+            with tarfile.open(
+                fileobj=self._stream, mode="r|*", encoding="utf-8", errors="surrogateescape"
+            ) as tar:
+                for member in tar:
+                    path = _clean_path(member.name)
+                    for parent in _missing_parents(path, known):
+                        known.add(parent)
+                        yield SourceEntry(parent, Attributes(stat.S_IFDIR | 0o755))
+                    if member.isdir():
+                        known.add(path)
+                    yield self._entry(tar, member, path)
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise FormatError(f"{self._name} is not a sound tarball: {error}") from error
+
+    @staticmethod
+    def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> SourceEntry:
+        mtime_ns = round(member.mtime * _NANO)
+        attributes = Attributes(
+            member.mode & 0o7777 | _kind(member),
+            member.uid,
+            member.gid,
+            mtime_ns // _NANO,
+            mtime_ns % _NANO if "mtime" in member.pax_headers else None,
+            os.makedev(member.devmajor, member.devminor) if member.type in _TAR_DEVICES else 0,
+        )
+        xattrs = {
+            name.removeprefix(_XATTR_PAX).encode("utf-8", "surrogateescape"): value.encode(
+                "utf-8", "surrogateescape"
+            )
+            for name, value in member.pax_headers.items()
+            if name.startswith(_XATTR_PAX)
+        }
+        is_file = member.isreg()
+        return SourceEntry(
+            path=path,
+            attributes=attributes,
+            size_bytes=member.size if is_file else 0,
+            symlink=member.linkname.encode("utf-8", "surrogateescape") if member.issym() else b"",
+            xattrs=pack_xattrs(xattrs),
+            stream=tar.extractfile(member) if is_file else None,
+            link_to=_clean_path(member.linkname) if member.islnk() else None,
+        )
+
+
+def _kind(member: tarfile.TarInfo) -> int:
+    if member.isdir():
+        return stat.S_IFDIR
+    if member.issym():
+        return stat.S_IFLNK
+    if member.isfifo():
+        return stat.S_IFIFO
+    if member.ischr():
+        return stat.S_IFCHR
+    if member.isblk():
+        return stat.S_IFBLK
+    return stat.S_IFREG
+
+
+def _clean_path(name: str) -> bytes:
+    """A member's name as a path; ``./`` and slashes at the ends do not count.
+
+    Raises:
+        ValueError: it leads out of the tree.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise ValueError(f"the member {name!r} leads out of the tree")
+    path = "/".join(parts).encode("utf-8", "surrogateescape")
+    return b"/" + path if path else ROOT
+
+
+def _missing_parents(path: bytes, known: set[bytes]) -> Iterator[bytes]:
+    parts = path.split(b"/")
+    for length in range(2, len(parts)):
+        parent = b"/".join(parts[:length])
+        if parent not in known:
+            yield parent
