@@ -32,8 +32,8 @@ class Repairing(Fetching):
         self._visited.add(ref.hash)
         if ref.hash not in await self._site.store.sound([ref.hash]):
             return await self.fetch_and_open(ref)
-        upload = await self._read_back(ref.hash)
-        async with upload:
+        async with self._site.store.upload(ref.hash.algorithm) as upload:
+            await self._read_back(ref.hash, upload)
             catalog = await self.open_fetched(ref, upload)
             catalog.upload = None  # its bytes are where they belong
             return catalog
@@ -42,12 +42,10 @@ class Repairing(Fetching):
         """What is there *and* has the hash it is named by."""
         return await self._site.store.sound(hashes)
 
-    async def _read_back(self, content_hash: ContentHash) -> Upload:
+    async def _read_back(self, content_hash: ContentHash, upload: Upload) -> None:
         """The store's own bytes in the form that fetched ones have."""
-        upload = self._site.store.upload(content_hash.algorithm)
         file = await in_thread(lambda: self._site.store.open_object(content_hash))
         with file:
             while block := await in_thread(lambda: file.read(_BLOCK_BYTES)):
                 await upload.write(block)
         await upload.verify(content_hash)
-        return upload

@@ -11,10 +11,11 @@ repository it began can be continued here.
     tree         the whole repository while it changes, in a temporary database
     nesting      where nested catalogs begin: markers, ``.cvmfsdirtab``, size
     catalogs     trees → catalog files, children before parents
+    catalog_rows published catalogs read back as rows
     tags         the history: named revisions, and the automatic ones
     keys         the publisher's keys, and what they sign
     repository   one repository on disk: what is published now, and putting the next in its place
     publishing   the flow: source → tree → catalogs → signatures
     collection   garbage collection at the origin: plan, then sweep
-synthetic    a source made up from a seed, for tests and benchmarks
+    synthetic    a source made up from a seed, for tests and benchmarks
 """

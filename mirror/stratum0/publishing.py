@@ -15,13 +15,8 @@ from dataclasses import dataclass, field, replace
 from mirror.cvmfs.content_hash import ContentHash, Suffix
 from mirror.cvmfs.manifest import Manifest
 from mirror.errors import ConfigError
-from mirror.stratum0.catalogs import (
-    CatalogWriter,
-    PublishedCatalog,
-    pack_chunks,
-    read_catalog,
-    row_algorithm,
-)
+from mirror.stratum0.catalog_rows import pack_chunks, read_catalog, row_algorithm
+from mirror.stratum0.catalogs import CatalogWriter, PublishedCatalog
 from mirror.stratum0.entry import (
     CATALOG_MARKER,
     DIRECTORY,
