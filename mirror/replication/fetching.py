@@ -25,7 +25,7 @@ from mirror.replication.catalog_file import open_catalog
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.transfer import fetch_verified
 from mirror.store.base import ObjectStore, Upload
-from mirror.store.threads import in_thread
+from mirror.store.threads import open_in_thread
 from mirror.upstream.base import Upstream
 
 
@@ -205,7 +205,7 @@ class Fetching:
             predecessor = catalog.previous_revision if follows else None
             return FetchedCatalog(catalog, nested, predecessor, upload)
 
-        return await in_thread(unpack)
+        return await open_in_thread(unpack)
 
     def _is_too_old(self, ref: CatalogRef, catalog: Catalog) -> bool:
         not_before = self._lineage.not_before

@@ -13,7 +13,7 @@ from mirror.cvmfs.content_hash import ContentHash
 from mirror.replication.fetching import FetchedCatalog, Fetching, Lineage, Site
 from mirror.replication.graph import CatalogRef
 from mirror.store.base import Upload
-from mirror.store.threads import in_thread
+from mirror.store.threads import in_thread, open_in_thread
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -44,7 +44,7 @@ class Repairing(Fetching):
 
     async def _read_back(self, content_hash: ContentHash, upload: Upload) -> None:
         """The store's own bytes in the form that fetched ones have."""
-        file = await in_thread(lambda: self._site.store.open_object(content_hash))
+        file = await open_in_thread(lambda: self._site.store.open_object(content_hash))
         with file:
             while block := await in_thread(lambda: file.read(_BLOCK_BYTES)):
                 await upload.write(block)

@@ -5,9 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """Something that is open."""
+
+    def close(self) -> object:
+        """Let go of it."""
+
+
+C = TypeVar("C", bound=Closable)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -26,3 +36,15 @@ async def in_thread(work: Callable[[], T]) -> T:
         if not running.cancelled():
             running.exception()  # seen: the cancellation is what the caller hears of
         raise
+
+
+async def open_in_thread(work: Callable[[], C]) -> C:
+    """As `in_thread`, for work that opens something: if cancelled, nobody else would close it."""
+    opened: list[C] = []
+    try:
+        await in_thread(lambda: opened.append(work()))
+    except asyncio.CancelledError:
+        for each in opened:
+            each.close()
+        raise
+    return opened[0]

@@ -25,7 +25,7 @@ from mirror.replication.origin import read_object, tags_of
 from mirror.replication.replica import Replica
 from mirror.replication.walk import Walk
 from mirror.store.base import ObjectReader
-from mirror.store.threads import in_thread
+from mirror.store.threads import in_thread, open_in_thread
 from mirror.trust.trusted_ensemble import TrustedEnsemble
 
 Progress = Callable[["CheckReport"], None]
@@ -198,7 +198,7 @@ class Checking:
                 catalog.close()
                 raise
 
-        return await in_thread(unpack)
+        return await open_in_thread(unpack)
 
     async def missing(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
         """Those that are not there, or not right; `deliver` tells why."""
