@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mirror.store.threads import in_thread
+from mirror.store.threads import in_thread, open_in_thread
 from tests.support.loops import run, turns
 
 
@@ -86,5 +86,39 @@ def test_work_that_never_began_may_be_abandoned() -> None:
             each.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
+
+    run(main())
+
+
+class Opened:
+    """Something that is open until it is closed."""
+
+    def __init__(self, work: Work) -> None:
+        work()
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_what_nobody_gets_is_closed(*, is_cancelled: bool) -> None:
+    """What was opened for somebody who is cancelled meanwhile is closed again."""
+    work, made = Work(), list[Opened]()
+
+    def open_it() -> Opened:
+        made.append(Opened(work))
+        return made[0]
+
+    async def main() -> None:
+        task = asyncio.ensure_future(open_in_thread(open_it))
+        await work.started()
+        if is_cancelled:
+            task.cancel()
+        work.let_go()
+        await asyncio.wait([task])
+        assert task.cancelled() == is_cancelled
+        assert made[0].is_closed == is_cancelled
 
     run(main())
