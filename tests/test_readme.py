@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -45,12 +46,23 @@ def test_the_demo_works() -> None:
     assert not re.search("Traceback|Warning", done.stderr)
 
 
+def test_the_demo_takes_a_directory(tmp_path: Path) -> None:
+    """With --content, what is published, replicated and served is the user's own."""
+    (tmp_path / "file").write_text("content")
+    program = str(Path(sys.executable).with_name("cvmfs-mirror"))
+    command = [program, "demo", "--once", "--content", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "revision 1 → 2: only 2 objects were new" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_every_command_works(fixture_repository: Path, tmp_path: Path) -> None:
     """The commands of a first replica, in their order, with this machine's paths and ports."""
     commands = [line for line in COMMANDS if line.startswith(("cvmfs-mirror ", "curl "))]
-    assert len(commands) == 7
+    assert len(commands) == 13
     with HttpStratum0(fixture_repository / "rev5", FQRN) as stratum0:
         host = Host(tmp_path, stratum0.url, fixture_repository / "keys")
+        host.make_content()
         try:
             for command in commands:
                 host.run(command)
@@ -67,7 +79,12 @@ class Host:
         self._paths = {
             "http://stratum0.example.org/cvmfs/software.example.org": stratum0,
             "/etc/cvmfs/keys/example.org": str(keys),
+            "/srv/stratum0": str(directory / "stratum0"),
+            "./keys": str(directory / "keys"),
+            "./software": str(directory / "software"),
+            "./package.tar.gz": str(directory / "package.tar.gz"),
         }
+        self._directory = directory
         config = directory / "mirror.toml"
         storage = f'path = "{directory}/srv"\nspool = "{directory}/spool"\n'
         config.write_text(f'[storage]\n{storage}[serve]\nlisten = ["127.0.0.1:0"]\n')
@@ -75,6 +92,14 @@ class Host:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "CVMFS_MIRROR_CONFIG": str(config),
         }
+
+    def make_content(self) -> None:
+        """What README's publisher has lying around."""
+        software = self._directory / "software"
+        (software / "bin").mkdir(parents=True)
+        (software / "bin" / "tool").write_text("#!/bin/sh\n")
+        with tarfile.open(self._directory / "package.tar.gz", "w:gz") as tar:
+            tar.add(software, ".")
 
     def run(self, command: str) -> None:
         """Run a line of README; whatever it is, it must end well."""

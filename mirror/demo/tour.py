@@ -7,42 +7,44 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from mirror import wiring
 from mirror.config import Settings, load_settings
 from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST, object_path
-from mirror.demo.stratum0 import FQRN, DemoStratum0
+from mirror.demo.stratum0 import DemoStratum0
 from mirror.errors import DamageError
 from mirror.events import Emit, ignore
 from mirror.replication.snapshot import SnapshotReport, SnapshotRun
 from mirror.serve.running import serving
+from mirror.store.threads import in_thread
 from mirror.upkeep.check import check_replica
 from mirror.upstream.base import Body, Request, Upstream, read_all
 
 Say = Callable[[str], None]
 Progress = Callable[[], AbstractContextManager[Emit]]
 
-_FIRST_TREE: Final = 5
-_NEXT_TREE: Final = 6
-
 
 class Tour:
     """The whole way of the data on one machine, from Stratum 0 to a client."""
 
-    def __init__(self, directory: Path, say: Say, progress: Progress) -> None:
+    def __init__(
+        self, stratum0: DemoStratum0, directory: Path, say: Say, progress: Progress
+    ) -> None:
         """Lay everything out below ``directory``.
 
         Args:
-            directory: empty; everything stays below it.
+            stratum0: what is replicated.
+            directory: everything else stays below it.
             say: takes a line for the user.
             progress: shows one run; gives what hears its events.
         """
         self._say = say
         self._progress = progress
-        self.stratum0 = DemoStratum0(directory)
+        self.stratum0 = stratum0
+        self._fqrn = stratum0.fqrn
         self.storage = directory / "srv" / "cvmfs"
         self.storage.mkdir(parents=True)
         self.config = directory / "mirror.toml"
@@ -54,11 +56,11 @@ class Tour:
             MirrorError: something did not work.
         """
         async with AsyncExitStack() as servers:
-            self.stratum0.publish(_FIRST_TREE)
+            await in_thread(self.stratum0.publish_first)
             local = [("127.0.0.1", 0)]
             (origin,) = await servers.enter_async_context(serving(self.stratum0.storage, local))
-            self._say(f"1. Stratum 0 publishes {FQRN}, made by the real cvmfs_server, at")
-            self._say(f"   {origin}/cvmfs/{FQRN}")
+            self._say(f"1. Stratum 0 publishes {self._fqrn}, {self.stratum0.origin}, at")
+            self._say(f"   {origin}/cvmfs/{self._fqrn}")
             (mirror,) = await servers.enter_async_context(serving(self.storage, local))
             settings = self._write_settings(origin, mirror)
 
@@ -73,7 +75,7 @@ class Tour:
             await self._check(settings)
 
             self._say("5. Stratum 0 publishes its next revision, and the mirror follows")
-            self.stratum0.publish(_NEXT_TREE)
+            await in_thread(self.stratum0.publish_next)
             report = await self._snapshot(settings)
             self._say(
                 f"   revision {report.previous_revision} → {report.revision}: "
@@ -94,8 +96,8 @@ class Tour:
             "[serve]\n"
             f'listen = ["{mirror.removeprefix("http://")}"]\n'
             "[[replica]]\n"
-            f'name = "{FQRN}"\n'
-            f'stratum0 = "{origin}/cvmfs/{FQRN}"\n'
+            f'name = "{self._fqrn}"\n'
+            f'stratum0 = "{origin}/cvmfs/{self._fqrn}"\n'
             f'keys = "{self.stratum0.key}"\n'
         )
         return load_settings(self.config)
@@ -109,7 +111,7 @@ class Tour:
 
     async def _ask_as_client(self, settings: Settings, mirror: str, revision: int) -> None:
         """Fetch the manifest, and the root catalog it names, as a client would, and compare."""
-        url = f"{mirror}/cvmfs/{FQRN}"
+        url = f"{mirror}/cvmfs/{self._fqrn}"
         at_mirror = settings.replica[0].model_copy(update={"stratum0": url})
         async with wiring.upstream(settings, at_mirror, ignore) as upstream:
             manifest = Manifest.parse(await upstream.fetch(Request(MANIFEST, 4096), read_all))
@@ -131,7 +133,7 @@ class Tour:
     def _what_next(self, mirror: str) -> None:
         self._say("")
         self._say("Both servers go on until Ctrl-C. Try:")
-        self._say(f"  curl -i {mirror}/cvmfs/{FQRN}/{MANIFEST} --output -")
+        self._say(f"  curl -i {mirror}/cvmfs/{self._fqrn}/{MANIFEST} --output -")
         self._say(f"  cvmfs-mirror --config {self.config} status")
         self._say(f"  cvmfs-mirror --config {self.config} check --full")
         self._say("Then your own: cvmfs-mirror add-replica --help")
@@ -144,4 +146,4 @@ async def _fetch_root_catalog(upstream: Upstream, content_hash: ContentHash) -> 
             raise DamageError(f"{object_path(content_hash)} is served with wrong bytes")
         return len(stored)
 
-    return await upstream.fetch(Request(object_path(content_hash), 1 << 20), receive)
+    return await upstream.fetch(Request(object_path(content_hash), Limits().catalog_bytes), receive)
