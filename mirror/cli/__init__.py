@@ -1,10 +1,13 @@
 """``cvmfs-mirror``: one file per verb, one table from errors to exit codes.
 
-main          entry point, the group of verbs, errors → exit codes
-options       options that several verbs share, and how coroutines are run
-progress      live bars on a terminal, plain lines elsewhere
-output        how bytes, times and results are shown
-…             the verbs: add_replica, snapshot, status, check, serve, demo, completion
+main            entry point, the group of verbs, errors → exit codes
+exit_codes      that table
+options         options that several verbs share, and how coroutines are run
+origin_options  the same for the verbs of a Stratum 0
+progress        live bars on a terminal, plain lines elsewhere
+output          how bytes, times and results are shown
+…               the verbs of a mirror: add_replica, snapshot, status, check, serve, demo,
+                completion; and those of a Stratum 0: publish, tag, collect, resign
 """
 
 from mirror.cli.main import main

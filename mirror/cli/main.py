@@ -5,27 +5,31 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 import click
 
-from mirror.cli import (
-    add_replica,
-    check,
-    collect,
-    completion,
-    demo,
-    publish,
-    resign,
-    serve,
-    snapshot,
-    status,
-    tag,
-)
 from mirror.cli.exit_codes import exit_code
 from mirror.cli.options import config_option
 from mirror.errors import ConfigError, MirrorError
 
+_VERBS: Final = MappingProxyType(
+    {
+        "add-replica": "add_replica",
+        "snapshot": "snapshot",
+        "status": "status",
+        "check": "check",
+        "serve": "serve",
+        "demo": "demo",
+        "publish": "publish",
+        "tag": "tag",
+        "collect": "collect",
+        "resign": "resign",
+        "completion": "completion",
+    }
+)
 _INTERNAL: Final = 70
 _INTERRUPTED: Final = 130
 _DEBUG: Final = "CVMFS_MIRROR_DEBUG"
@@ -48,7 +52,24 @@ A first replica:
 """
 
 
+class Verbs(click.Group):
+    """Imports a verb's module when the verb is called, or all for --help: start-up stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's protocol
+        """In the order in which a newcomer meets them."""
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's protocol
+        """A verb by its name."""
+        module = _VERBS.get(cmd_name)
+        if module is None:
+            return None
+        found = import_module(f"mirror.cli.{module}").command
+        return found if isinstance(found, click.Command) else None
+
+
 @click.group(
+    cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
 )
@@ -60,12 +81,6 @@ def commands() -> None:
     A replica lies in exactly the tree that cvmfs_server keeps, so an existing one is adopted where
     it is, and can be handed back.
     """
-
-
-for _module in (add_replica, snapshot, status, check, serve, demo, completion):
-    commands.add_command(_module.command)
-for _origin_module in (publish, tag, collect, resign):
-    commands.add_command(_origin_module.command)
 
 
 def main() -> NoReturn:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import gettempdir
 
 from mirror.cvmfs.history import Tag
 from mirror.cvmfs.manifest import Manifest
@@ -149,7 +151,7 @@ class SnapshotRun:
             UpstreamError, TrustError, FormatError, StoreError, SnapshotFailed: as `run`.
         """
         manifest = await self.probe()
-        elsewhere = replace(self._site, store=MemoryStore())
+        elsewhere = replace(self._site, store=MemoryStore(), scratch=Path(gettempdir()))
         counted = HashSet()
         try:
             tally = Tallying(elsewhere, self._lineage(manifest), self._store, counted)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 from mirror.cvmfs.limits import MIB
 
@@ -51,6 +52,10 @@ def chunks(content: IO[bytes], sizes: ChunkSizes) -> Iterator[bytes]:
 
 def _next_cut(data: bytes, sizes: ChunkSizes) -> int:
     """Where the first chunk of ``data`` ends; its length if nothing in it says so."""
+    if len(data) <= sizes.smallest:
+        return len(data)
+    import numpy as np  # noqa: PLC0415 - costs a tenth of a second, and few files are this large
+
     threshold = 0xFFFF_FFFF // sizes.average
     start = sizes.smallest
     while start < len(data):
@@ -66,6 +71,8 @@ def _next_cut(data: bytes, sizes: ChunkSizes) -> int:
 
 def _checksums(data: bytes) -> npt.NDArray[np.uint32]:
     """For each position the checksum over it and the 31 bytes before it, if there are any."""
+    import numpy as np  # noqa: PLC0415 - as above
+
     sums = np.frombuffer(data, np.uint8).astype(np.uint32)
     reach = 1
     while reach < _WINDOW:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import gettempdir
 
 from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
@@ -164,7 +165,7 @@ class Checking:
         self, replica: Replica, report: CheckReport, *, full: bool, progress: Progress
     ) -> None:
         self._store: ObjectReader = replica.store
-        self._scratch: Path = replica.scratch
+        self._scratch = Path(gettempdir())  # not the replica's: a snapshot that begins clears that
         self._limits: Limits = replica.limits
         self._report = report
         self._full = full
