@@ -24,6 +24,15 @@ def test_older_revision(siege: Siege) -> None:
     siege.assert_recovers()
 
 
+def test_older_revision_with_a_newer_time(siege: Siege) -> None:
+    """Nor is it taken when its signature is the newest of all."""
+    siege.replicate()
+    siege.publish()
+    siege.repository.resign(S="1")
+    siege.assert_repelled(4, "Rollback", "revision 1", "revision 2")
+    siege.assert_recovers()
+
+
 def test_older_revision_taken_on_purpose(siege: Siege) -> None:
     """The operator may take an older revision once, by saying so."""
     old = dict(siege.held_files)

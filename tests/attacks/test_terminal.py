@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -82,12 +83,12 @@ def test_tag_that_is_no_text(siege: Siege) -> None:
 def test_tag_that_paints(siege: Siege) -> None:
     """The name of a tag is shown when its root was collected, and moves no cursor."""
     root = siege.path(Part.ROOT_CATALOG)
-    siege.repository.tags[PAINT] = siege.repository.tags.pop("v2")
+    siege.repository.tags[PAINT] = replace(siege.repository.tags.pop("v2"), name=PAINT)
     siege.publish()
     siege.publish()
     siege.stratum0.faults[root] = status(404)
     exit_code, shown = siege.snapshot_for_people()
-    assert (exit_code, "collected" in shown) == (0, True)
+    assert (exit_code, "all is well" in shown, "collected" in shown) == (0, True, True)
     assert_plain(shown)
 
 
