@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.paths import object_path
-from mirror.errors import Corrupted, NotFound, SnapshotFailed, StoreFull, TooLarge, Unavailable
+from mirror.errors import (
+    Corrupted,
+    FormatError,
+    NotFound,
+    SnapshotFailed,
+    StoreFull,
+    TooLarge,
+    Unavailable,
+)
 from mirror.events import (
     CatalogStored,
     ObjectFailed,
@@ -24,7 +34,7 @@ from mirror.replication.fetching import Fetching, Lineage, Site
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.walk import Walk
 from mirror.store.memory import MemoryStore
-from tests.support.databases import Chunk, Entry, Flag
+from tests.support.databases import Chunk, Entry, Flag, Mount, catalog_database
 from tests.support.faults import Fault, corrupted, endless, truncated, unavailable
 from tests.support.loops import run
 from tests.support.publisher import FIRST_PUBLISHED, Repository, Revision
@@ -32,6 +42,7 @@ from tests.support.replicas import Mirror
 from tests.support.trees import NEXT_TREE, TREE, numbered
 from tests.support.watched import FullDisk, Recorder
 
+Make = Callable[[Repository, Path], Mirror]
 SOON = datetime(2026, 1, 1, 1, tzinfo=UTC)
 """An hour after the publisher begins: no predecessor is old."""
 
@@ -172,6 +183,23 @@ def test_limits_hold(mirror: Mirror, limits: Limits) -> None:
     with pytest.raises(SnapshotFailed) as caught:
         run(site_run.run())
     assert {type(failure.error) for failure in caught.value.failures} == {TooLarge}
+
+
+@pytest.mark.parametrize("damage", ["no catalog", "nested outside"])
+@pytest.mark.parametrize("make", [Mirror.in_memory, Mirror.on_disk], ids=["memory", "disk"])
+def test_a_catalog_that_is_none(
+    repository: Repository, tmp_path: Path, make: Make, damage: str
+) -> None:
+    """Though signed, it is not committed, and nothing of it stays."""
+    outside = catalog_database(nested=[Mount("/../outside", repository.revisions[0].root)])
+    root = repository.add_catalog(b"no catalog" if damage == "no catalog" else outside)
+    repository.resign(C=root.text, S="2")
+    mirror = make(repository, tmp_path)
+    with pytest.raises(SnapshotFailed) as caught:
+        mirror.snapshot()
+    assert [type(failure.error) for failure in caught.value.failures] == [FormatError]
+    assert run(mirror.store.present([root])) == set()
+    assert mirror.leftovers() == []
 
 
 def test_a_full_disk_ends_the_run(mirror: Mirror) -> None:

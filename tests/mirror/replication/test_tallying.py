@@ -161,4 +161,6 @@ def test_hashes_are_told_apart() -> None:
     hashes = HashSet()
     assert hashes.add(names) == names
     assert hashes.add(names) == set()
+    assert all(name in hashes for name in names)
+    assert ContentHash.of(Algorithm.SHA1, b"") not in hashes
     hashes.close()
