@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST, WHITELIST, object_path
 from mirror.errors import DamageError, FormatError, StoreUnavailable
 from mirror.replication import catalog_file
+from mirror.replication.walk import Breadth
 from mirror.store.memory import MemoryStore
 from mirror.upkeep.check import CheckReport, check_replica
 from tests.support.clock import NOW
@@ -252,12 +254,15 @@ def test_tags_are_walked(mirror: Mirror) -> None:
     assert damage(mirror.check()) == [(object_path(lost), "/app", "missing")]
 
 
-def test_what_tags_share_is_looked_at_once(mirror: Mirror) -> None:
-    """A catalog of several revisions counts once."""
+@pytest.mark.parametrize("readers", [1, 16])
+def test_what_tags_share_is_looked_at_once(mirror: Mirror, readers: int) -> None:
+    """A catalog of several revisions counts once, whether they are read together or in turn."""
     for number in range(3):
         mirror.repository.publish({**TREE, "": {"n": b"%d" % number}}, tag=f"same {number}")
     mirror.snapshot()
-    assert mirror.check().catalogs == 2 + 3 + 3
+    replica = replace(mirror.replica, breadth=Breadth(readers))
+    report = run(check_replica(replica, NOW, full=True, progress=lambda _report: None))
+    assert (report.catalogs, report.damage_count) == (2 + 3 + 3, 0)
 
 
 def test_collected_tags_are_no_damage(mirror: Mirror) -> None:
