@@ -10,7 +10,7 @@ from tests.support.siege import IMPATIENT, Part, Siege
 MIB = 1024 * 1024
 
 
-@pytest.mark.parametrize("part", [Part.MASTER_REPLICA, Part.MANIFEST, Part.CERTIFICATE])
+@pytest.mark.parametrize("part", [Part.MANIFEST, Part.CERTIFICATE])
 @pytest.mark.parametrize(
     "sent",
     [
