@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
@@ -125,10 +126,11 @@ class Walk(Generic[C]):
         except BaseExceptionGroup as group:
             raise _first(group) from group
         finally:
-            for node in self._graph.open_nodes():
-                if node.content is not None:
-                    node.content.close()
-                    await self._visitor.abandon(node.ref, node.content)
+            async with AsyncExitStack() as ends:  # each of them, whatever others raise
+                for node in self._graph.open_nodes():
+                    if node.content is not None:
+                        node.content.close()
+                        ends.push_async_callback(self._visitor.abandon, node.ref, node.content)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -398,6 +398,17 @@ def test_a_store_error_ends_the_walk(where: str) -> None:
     assert not visitor.failures
 
 
+def test_cleaning_up_is_not_stopped_by_a_failure() -> None:
+    """All that is open is abandoned, though the disk fails once more while that is done."""
+    nested = {"0": ["1"], "1": ["2"], "2": ["3"]}
+    visitor = FakeVisitor(nested, {"3": ["x"]}, errors={"x": StoreFull("full")})
+    visitor.errors["abandon 1"] = StoreFull("fuller")
+    with pytest.raises(StoreFull):
+        visitor.walk("0")
+    assert sorted(visitor.named("abandon")) == ["0", "2", "3"]
+    assert all(each.is_closed for each in visitor.opened.values())
+
+
 @pytest.mark.parametrize("where", ["x5", "7"])
 def test_mistakes_of_ours_end_it_too(where: str) -> None:
     """They are raised as they are, and not reported as somebody else's."""
