@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mirror.cvmfs.content_hash import ContentHash, Suffix
-from mirror.cvmfs.database import HostileDatabase, hash_text, integer, text
+from mirror.cvmfs.database import HostileDatabase, Row, hash_text, integer, text
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
 from mirror.errors import FormatError, NameMismatch
@@ -26,6 +26,7 @@ class Tag:
         revision: its number.
         timestamp: when it was made, Unix time.
         description: in the publisher's words.
+        root_bytes: size of the root, unpacked; None where the schema did not keep it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Tag:
     revision: int
     timestamp: int
     description: str
+    root_bytes: int | None = None
 
 
 def read_history(content: bytes | Path, fqrn: Fqrn, limits: Limits | None = None) -> list[Tag]:
@@ -50,16 +52,19 @@ def read_history(content: bytes | Path, fqrn: Fqrn, limits: Limits | None = None
         if name != fqrn.name:
             raise NameMismatch(f"{_WHAT} belongs to {name!r:.120}, not to {fqrn}")
         tags = []
-        for row in database.rows("SELECT name, hash, revision, timestamp, description FROM tags"):
-            tags.append(_tag(*row))
+        size = "size" if "size" in database.columns["tags"] else "NULL"
+        for row in database.rows(
+            f"SELECT name, hash, revision, timestamp, description, {size} FROM tags"  # noqa: S608 - two literals
+        ):
+            tags.append(_tag(row))
             if len(tags) > limits.tags:
                 raise FormatError(f"{_WHAT} has more than {limits.tags} tags, the limit for them")
     return sorted(tags, key=lambda tag: (-tag.revision, tag.name))
 
 
-def _tag(
-    name: object, digits: object, revision: object, timestamp: object, description: object
-) -> Tag:
+def _tag(row: Row) -> Tag:
+    name, digits, revision, timestamp, description, size = row
+    root_bytes = integer(size, f"{_WHAT}: a tag's size")
     return Tag(
         name=text(name, f"{_WHAT}: a tag's name"),
         root_catalog=hash_text(digits, f"{_WHAT}: a tag's hash", Suffix.CATALOG),
@@ -68,4 +73,5 @@ def _tag(
         description=""
         if description is None
         else text(description, f"{_WHAT}: a tag's description"),
+        root_bytes=root_bytes if root_bytes > 0 else None,
     )

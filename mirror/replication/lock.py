@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from mirror.store.file_errors import translated
 
 LOCK_FILE: Final = "is_updating.lock"
 _OURS_ALONE: Final = "cvmfs-mirror.lock"
+_LOOKS: Final = 4
+_BETWEEN_LOOKS_S: Final = 0.02
 
 
 @contextmanager
@@ -70,7 +73,7 @@ def _acquire(path: Path) -> int:
         with translated(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(descriptor)
                 if _is_same_file(descriptor, path):
                     return descriptor
             except BlockingIOError:
@@ -83,6 +86,18 @@ def _acquire(path: Path) -> int:
                 os.close(descriptor)
                 raise
             os.close(descriptor)  # unlinked by cvmfs_server between our open and our lock
+
+
+def _lock(descriptor: int) -> None:
+    """Lock, or raise BlockingIOError; `is_locked` may hold it for an instant, so not at once."""
+    for _ in range(_LOOKS - 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_BETWEEN_LOOKS_S)
+        else:
+            return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:

@@ -217,9 +217,10 @@ class SnapshotRun:
         )
         walk = Walk(fetching, limits, breadth)  # one: what failed once is not asked for again
         await walk.run([head])
-        roots = {tag.root_catalog: tag.name for tag in tags}
+        roots = {tag.root_catalog: tag for tag in tags}
         await walk.run(
-            CatalogRef(root, "", Role.TAG, None, f"tag {name}") for root, name in roots.items()
+            CatalogRef(root, "", Role.TAG, tag.root_bytes, f"tag {tag.name}")
+            for root, tag in roots.items()
         )
         if fetching.failure_count:
             raise SnapshotFailed(fetching.failures, fetching.failure_count)

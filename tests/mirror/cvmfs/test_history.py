@@ -118,3 +118,9 @@ def test_real_histories(fixture_repository: Path, revision: str) -> None:
 def test_any_bytes_are_a_history_or_refused(content: bytes) -> None:
     """No bytes make it fail in another way."""
     survives(read, content)
+
+
+def test_sizes_of_roots_are_read_where_there_are_any() -> None:
+    """They bound what is fetched for a tag; an old history, or a zero, says nothing."""
+    sized = altered(HONEST, "UPDATE tags SET size = 57344 WHERE name = 'v1'")
+    assert [tag.root_bytes for tag in read(sized)] == [None, 57_344, None]
