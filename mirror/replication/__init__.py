@@ -17,6 +17,7 @@ transfer      one object from upstream into the store, believed only when its ha
 fetching      what the walk does at each step of a snapshot
 repairing     the same, but believing nothing that is in the store
 tallying      what it does in a dry run
+hash_set      content hashes seen, however many
 publication   the second law
 reflog_file   the reflog and its checksum, kept in step
 replica       one replica as configured: what runs, checks and status start from

@@ -23,13 +23,14 @@ from mirror.events import Emit, ManifestAccepted, SnapshotFinished, SnapshotStar
 from mirror.replication import state
 from mirror.replication.fetching import Fetching, Lineage, Site
 from mirror.replication.graph import CatalogRef, Role
+from mirror.replication.hash_set import HashSet
 from mirror.replication.lock import replica_lock
 from mirror.replication.origin import Named, Origin
 from mirror.replication.publication import Publication, publish
 from mirror.replication.reflog_file import ReflogFile
 from mirror.replication.repairing import Repairing
 from mirror.replication.replica import Replica, served_manifest
-from mirror.replication.tallying import HashSet, Tallying
+from mirror.replication.tallying import Tallying
 from mirror.replication.walk import Walk
 from mirror.store.memory import MemoryStore
 from mirror.trust.trusted_ensemble import Ensemble

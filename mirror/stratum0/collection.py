@@ -18,7 +18,7 @@ from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import FAN_OUT, parse_object_path
 from mirror.cvmfs.reflog import Reflog
 from mirror.errors import FormatError, ObjectMissing
-from mirror.replication.tallying import HashSet
+from mirror.replication.hash_set import HashSet
 from mirror.stratum0.repository import Stratum0Repository
 
 

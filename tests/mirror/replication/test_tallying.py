@@ -12,9 +12,9 @@ from mirror.cvmfs.paths import object_path
 from mirror.errors import Refused, SnapshotFailed, WhitelistExpired
 from mirror.events import ObjectsWanted
 from mirror.replication import catalog_file
+from mirror.replication.hash_set import HashSet
 from mirror.replication.lock import replica_lock
 from mirror.replication.snapshot import SnapshotPlan
-from mirror.replication.tallying import HashSet
 from tests.support.replicas import Mirror
 from tests.support.trees import NEXT_TREE, TREE, numbered
 from tests.support.watched import Recorder
