@@ -10,12 +10,15 @@ Each call runs in an event loop of its own, as each run of the command line does
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from mirror.cvmfs.paths import MANIFEST, TEMPORARIES
+from mirror.cvmfs.catalog import Catalog
+from mirror.cvmfs.content_hash import ContentHash, Suffix
+from mirror.cvmfs.paths import MANIFEST, TEMPORARIES, parse_object_path
 from mirror.events import Event
 from mirror.replication.replica import Replica
 from mirror.replication.snapshot import SnapshotOptions, SnapshotPlan, SnapshotReport, SnapshotRun
@@ -123,8 +126,33 @@ class Mirror:
         assert self.root_file(MANIFEST) == self.repository.files[MANIFEST]
         assert self.leftovers() == []
 
+    def objects(self) -> dict[ContentHash, bytes]:
+        """Everything that is under an object's name, whatever it is."""
+        store = self.store
+        if isinstance(store, MemoryStore):
+            return store.objects
+        data = self.directory / "srv" / "data"
+        return {
+            parse_object_path(f"data/{file.parent.name}/{file.name}"): file.read_bytes()
+            for file in data.glob("[0-9a-f][0-9a-f]/*")
+        }
+
+    def require_lawful(self) -> None:
+        """All that is visible is whole, and a catalog proves its tree, served or not."""
+        objects = self.objects()
+        for name, stored in objects.items():
+            assert ContentHash.of(name.algorithm, stored, name.suffix) == name
+            if name.suffix is Suffix.CATALOG:
+                assert _wanted_by(stored) <= objects.keys()
+
     def leftovers(self) -> list[str]:
         """Temporary files, or uploads that were neither committed nor aborted."""
         if isinstance(self.store, MemoryStore):
             return ["an upload"] * self.store.open_uploads
         return sorted(path.name for path in (self.directory / "srv" / TEMPORARIES).iterdir())
+
+
+def _wanted_by(stored: bytes) -> set[ContentHash]:
+    with Catalog(zlib.decompress(stored), "", "a stored catalog") as catalog:
+        nested = {ref.hash for ref in catalog.nested_catalogs()}
+        return nested | {ref.hash for ref in catalog.objects()}

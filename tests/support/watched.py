@@ -138,13 +138,13 @@ class Kill:
         """As `Watch.before`."""
         if self.is_over or (self._left == 0 and operation.is_writing):
             self._die()
+        self._left -= operation.is_writing
 
     def after(self, operation: Operation) -> None:
         """As `Watch.after`."""
-        if operation.is_writing:
-            self._left -= 1
-            if self.is_over or (self._left == 0 and not self._is_last_told):
-                self._die()
+        is_last = self._left == 0 and operation.is_writing
+        if self.is_over or (is_last and not self._is_last_told):
+            self._die()
 
     def _die(self) -> None:
         self.is_over = True
