@@ -136,8 +136,8 @@ class SnapshotRun:
         with replica_lock(self._replica.spool):
             await self._store.prepare()
             await self._begin()
-            await state.tell_begun(self._store, self._now)
             try:
+                await state.tell_begun(self._store, self._now)
                 report = await self._replicate(await self._accept_ensemble())
                 await state.tell_succeeded(self._store, self._now)
             finally:
