@@ -18,6 +18,7 @@ from tests.support.publisher import Repository
 from tests.support.replicas import Mirror
 from tests.support.trees import CHUNK_BYTES, NEXT_TREE, TREE
 
+SOAK = "CVMFS_MIRROR_SOAK"
 Make = Callable[[Repository, Path], Mirror]
 
 
@@ -26,11 +27,13 @@ class Scene:
 
     Attributes:
         repository: at its second revision, with a tag on each, and alternative paths.
+        stride: of very many moments, how many to leave out; none in a dictionary, or with time.
     """
 
     def __init__(self, keys: Keys, directory: Path, make: Make) -> None:
         self.repository = Repository(keys, chunk_bytes=CHUNK_BYTES)
         self._directory = directory
+        self.stride = 1 if make == Mirror.in_memory or os.environ.get(SOAK) else 3
         self._make = make
         self._numbers = count()
         self._last: Mirror | None = None

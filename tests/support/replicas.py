@@ -22,6 +22,7 @@ from mirror.cvmfs.paths import MANIFEST, TEMPORARIES, parse_object_path
 from mirror.events import Event
 from mirror.replication.replica import Replica
 from mirror.replication.snapshot import SnapshotOptions, SnapshotPlan, SnapshotReport, SnapshotRun
+from mirror.replication.walk import Breadth
 from mirror.store.base import ObjectStore
 from mirror.store.local import LocalStore
 from mirror.store.memory import MemoryStore
@@ -44,6 +45,7 @@ class Mirror:
         directory: everything of the replica lies below.
         watch: sees what the next runs do to the store; None for nobody.
         events: what happened so far.
+        breadth: how much is under way at once.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Mirror:
         self.directory = directory
         self.watch: Watch | None = None
         self.events: list[Event] = []
+        self.breadth = Breadth()
         self._store = store
 
     @classmethod
@@ -82,7 +85,8 @@ class Mirror:
         """As `mirror.wiring` makes it."""
         store = self.store if self.watch is None else WatchedStore(self.store, self.watch)
         scratch = self.directory / "srv" / TEMPORARIES
-        return Replica(self.repository.anchor, store, self.spool, scratch)
+        anchor, breadth = self.repository.anchor, self.breadth
+        return Replica(anchor, store, self.spool, scratch, breadth=breadth)
 
     # --- doing --------------------------------------------------------------------------------
 
