@@ -109,7 +109,7 @@ def test_selecting_replicas() -> None:
     names = [each.name for each in settings.select(("data.example.org", "data.example.org"))]
     assert names == ["data.example.org"]
     assert len(settings.select(())) == 2
-    with pytest.raises(ConfigError, match="did you mean data.example.org"):
+    with pytest.raises(ConfigError, match=r"did you mean data\.example\.org"):
         settings.select(("dat.example.org",))
     with pytest.raises(ConfigError, match="add-replica"):
         parse_settings("", "mirror.toml").select(())
