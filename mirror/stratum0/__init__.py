@@ -10,6 +10,7 @@ repository it began can be continued here.
     packing      contents → stored objects, compressed and hashed on all cores
     tree         the whole repository while it changes, in a temporary database
     nesting      where nested catalogs begin: markers, ``.cvmfsdirtab``, size
+    markers      marks for those that nobody marked
     catalogs     trees → catalog files, children before parents
     catalog_rows published catalogs read back as rows
     tags         the history: named revisions, and the automatic ones

@@ -112,6 +112,12 @@ class Packing:
             self.new_bytes += len(stored)
         return name
 
+    def whole(self, content: bytes) -> Stored:
+        """Stage a file's content as one object; blocks."""
+        options = self._options
+        name = self.store(content, Suffix.NONE, is_packed=options.is_packed)
+        return Stored(len(content), name, (), options.is_packed, options.algorithm)
+
     def settle(self) -> None:
         """Make everything stored so far visible, and durable before that."""
         commits = [commit for commit in self._staged.values() if commit is not None]
@@ -187,7 +193,7 @@ class Packing:
         first = next(pieces)
         second = next(pieces, None)
         if second is None:
-            return self._whole(first)
+            return self.whole(first)
         stored: list[Chunk] = []
         for piece in chain((first, second), pieces):
             stored.append(self._piece(piece, _end(stored)))
@@ -214,14 +220,9 @@ class Packing:
         return _Ahead(result, 0)
 
     def _pack_alone(self, entry: SourceEntry, content: bytes) -> list[Packed]:
-        return [(entry, self._whole(content))]
+        return [(entry, self.whole(content))]
 
     # --- objects ----------------------------------------------------------------------------------
-
-    def _whole(self, content: bytes) -> Stored:
-        options = self._options
-        name = self.store(content, Suffix.NONE, is_packed=options.is_packed)
-        return Stored(len(content), name, (), options.is_packed, options.algorithm)
 
     def _piece(self, content: bytes, offset: int) -> Chunk:
         name = self.store(content, Suffix.PARTIAL, is_packed=self._options.is_packed)

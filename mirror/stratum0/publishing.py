@@ -27,6 +27,12 @@ from mirror.stratum0.entry import (
     parent_of,
 )
 from mirror.stratum0.keys import PublisherKeys
+from mirror.stratum0.markers import (
+    AUTOMATIC_MARKER,
+    entries_by_directory,
+    keep_markers,
+    place_markers,
+)
 from mirror.stratum0.nesting import DEFAULT_LARGEST, Dirtab, split_by_size
 from mirror.stratum0.packing import Packing, PackingOptions
 from mirror.stratum0.repository import Head, Stratum0Repository
@@ -125,7 +131,7 @@ class Publication:
             )
             root = before[ROOT]
             if manifest is None or tree.changes:
-                root = writer.write(self._mounts(tree))[ROOT]
+                root = writer.write(self._marked_mounts(tree, packing, writer.now))[ROOT]
                 packing.settle()
             head = self._head(manifest, root, writer.now)
             published = self._publish(manifest, head, packing)
@@ -175,13 +181,14 @@ class Publication:
             self._put(entry, stored, tree)
             size_bytes += entry.size_bytes
             self._progress(count, size_bytes)
+        keep_markers(tree)
         if not options.overlays:
             tree.remove_unkept(options.base)
 
     def _put(self, entry: SourceEntry, stored: Stored | None, tree: Tree) -> None:
         path = self._options.base + entry.path
         if entry.link_to is None:
-            tree.put(_row(path, entry, stored))
+            tree.put(_row(self._options.base, entry, stored))
             return
         target = tree.get(self._options.base + entry.link_to)
         if target is None:
@@ -204,10 +211,19 @@ class Publication:
             elif not found.flags & DIRECTORY:
                 raise ConfigError([f"--base: {path.decode(errors='replace')} is no directory"])
 
+    def _marked_mounts(self, tree: Tree, packing: Packing, now: int) -> frozenset[bytes]:
+        """Where catalogs begin now; each has its marker, which is no change of the content."""
+        changes = replace(tree.changes)
+        mounts = self._mounts(tree)
+        place_markers(tree, mounts, packing.whole(b""), now)
+        packing.settle()
+        tree.changes = changes
+        return mounts
+
     def _mounts(self, tree: Tree) -> frozenset[bytes]:
-        """Where catalogs begin now."""
-        directories = tree.directories()
-        marked = tree.named(CATALOG_MARKER) & directories.keys()
+        directories = entries_by_directory(tree)
+        marked = tree.named(CATALOG_MARKER) - tree.named(AUTOMATIC_MARKER)
+        marked &= directories.keys()
         dirtab = Dirtab.parse(self._dirtab(tree))
         if dirtab.wanted:
             marked |= {path for path in directories if path != ROOT and dirtab.names(path)}
@@ -291,7 +307,7 @@ def now_after(manifest: Manifest | None) -> int:
     return max(int(time.time()), manifest.published_at if manifest else 0)
 
 
-def _row(path: bytes, entry: SourceEntry, stored: Stored | None) -> Row:
+def _row(base: bytes, entry: SourceEntry, stored: Stored | None) -> Row:
     attributes = entry.attributes
     if attributes.is_directory:
         size = _DIRECTORY_BYTES
@@ -300,7 +316,7 @@ def _row(path: bytes, entry: SourceEntry, stored: Stored | None) -> Row:
     else:
         size = stored.size_bytes if stored else attributes.rdev
     return Row(
-        path=path,
+        path=base + entry.path,
         flags=kind_flags(attributes) | (stored.flags if stored else 0),
         hash=stored.hash.digest if stored and stored.hash else None,
         size=size,
@@ -315,7 +331,7 @@ def _row(path: bytes, entry: SourceEntry, stored: Stored | None) -> Row:
             (piece.offset, piece.size_bytes, piece.hash.digest)
             for piece in (stored.chunks if stored else ())
         ),
-        links=entry.links,
+        links=None if entry.links is None else base + entry.links,
     )
 
 

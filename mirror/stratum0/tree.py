@@ -77,6 +77,13 @@ class Changes:
         return bool(self.added or self.changed or self.removed)
 
 
+def _is_same(before: Row, now: Row) -> bool:
+    """Whether a client sees no difference: what is not known of a second is shown as nothing."""
+    return before == now or before._replace(mtimens=before.mtimens or 0) == now._replace(
+        mtimens=now.mtimens or 0
+    )
+
+
 class Tree:
     """Entries by path; use as a context manager."""
 
@@ -99,8 +106,8 @@ class Tree:
     def put(self, row: Row) -> None:
         """Lay a new entry over what is there, and keep it."""
         before = self.get(row.path)
-        if before == row:
-            self._database.execute("UPDATE entries SET is_kept = 1 WHERE path = ?", (row.path,))
+        if before is not None and _is_same(before, row):
+            self.keep(row.path)
             return
         if before is None:
             self.changes.added += 1
@@ -114,6 +121,15 @@ class Tree:
             (*row, parent_of(row.path)),
         )
         self._touch(row)
+
+    def keep(self, path: bytes) -> None:
+        """Leave an entry as it is: `remove_unkept` is to spare it."""
+        self._database.execute("UPDATE entries SET is_kept = 1 WHERE path = ?", (path,))
+
+    def is_kept(self, path: bytes) -> bool:
+        """Whether an entry was put or kept since the tree was loaded."""
+        query = "SELECT 1 FROM entries WHERE path = ? AND is_kept"
+        return self._database.execute(query, (path,)).fetchone() is not None
 
     def remove(self, path: bytes) -> None:
         """Remove an entry and everything below it."""
