@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from typing import Final
 
 from mirror.cvmfs.content_hash import ContentHash, Suffix
@@ -85,8 +86,7 @@ class Tags:
             rows[TRUNK_PREVIOUS] = _renamed(rows[TRUNK], TRUNK_PREVIOUS, "default undo target")
         rows[TRUNK] = _renamed(head, TRUNK, "current HEAD")
         if name is None:
-            when = datetime.fromtimestamp(head.timestamp, UTC)
-            generic = f"generic-{when:%Y-%m-%dT%H:%M:%SZ}"
+            generic = _automatic_name(head.timestamp, rows)
             rows[generic] = _renamed(head, generic, "")
             return Tags(rows.values())
         return Tags(rows.values()).with_tag(_renamed(head, name, message))
@@ -162,6 +162,13 @@ class Tags:
                 ),
             )
             return database.serialize()
+
+
+def _automatic_name(timestamp: int, taken: Collection[str]) -> str:
+    """The date; with a number, as the reference counts, for a second one in the same second."""
+    when = f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    names = chain([f"generic-{when}"], (f"generic_{number}-{when}" for number in count(1)))
+    return next(name for name in names if name not in taken)
 
 
 def _renamed(row: NamedRevision, name: str, description: str) -> NamedRevision:
