@@ -43,6 +43,7 @@ class Mirror:
         repository: what is published; change it at will.
         stratum0: serves it, and remembers what was asked for.
         directory: everything of the replica lies below.
+        root: where its tree is, if its store is one.
         watch: sees what the next runs do to the store; None for nobody.
         events: what happened so far.
         breadth: how much is under way at once.
@@ -54,6 +55,7 @@ class Mirror:
         self.repository = repository
         self.stratum0 = SimulatedStratum0(repository.files)
         self.directory = directory
+        self.root = directory / "srv"
         self.watch: Watch | None = None
         self.events: list[Event] = []
         self.breadth = Breadth()
@@ -84,7 +86,7 @@ class Mirror:
     def replica(self) -> Replica:
         """As `mirror.wiring` makes it."""
         store = self.store if self.watch is None else WatchedStore(self.store, self.watch)
-        scratch = self.directory / "srv" / TEMPORARIES
+        scratch = self.root / TEMPORARIES
         anchor, breadth = self.repository.anchor, self.breadth
         return Replica(anchor, store, self.spool, scratch, breadth=breadth)
 
@@ -135,10 +137,9 @@ class Mirror:
         store = self.store
         if isinstance(store, MemoryStore):
             return store.objects
-        data = self.directory / "srv" / "data"
         return {
             parse_object_path(f"data/{file.parent.name}/{file.name}"): file.read_bytes()
-            for file in data.glob("[0-9a-f][0-9a-f]/*")
+            for file in (self.root / "data").glob("[0-9a-f][0-9a-f]/*")
         }
 
     def require_lawful(self) -> None:
@@ -153,7 +154,7 @@ class Mirror:
         """Temporary files, or uploads that were neither committed nor aborted."""
         if isinstance(self.store, MemoryStore):
             return ["an upload"] * self.store.open_uploads
-        return sorted(path.name for path in (self.directory / "srv" / TEMPORARIES).iterdir())
+        return sorted(path.name for path in (self.root / TEMPORARIES).iterdir())
 
 
 def _wanted_by(stored: bytes) -> set[ContentHash]:
