@@ -50,7 +50,7 @@ def test_the_demo_takes_a_directory(tmp_path: Path) -> None:
     """With --content, what is published, replicated and served is the user's own."""
     (tmp_path / "file").write_text("content")
     program = str(Path(sys.executable).with_name("cvmfs-mirror"))
-    command = [program, "demo", "--once", "--content", tmp_path]
+    command = [program, "demo", "--once", "--content", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "revision 1 → 2: only 2 objects were new" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
