@@ -170,7 +170,10 @@ class CatalogWriter:
         yield ("TTL", str(_TTL_S)) if mount == ROOT else ("root_prefix", mount)
         yield "last_modified", str(self.now)
         yield "revision", str(revision)
-        yield "previous_revision", before.hash.text if before else _NO_PREDECESSOR
+        yield (
+            "previous_revision",
+            before.hash.text if before and before.size_bytes else _NO_PREDECESSOR,
+        )
 
     def _insert_rows(
         self,

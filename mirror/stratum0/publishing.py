@@ -124,7 +124,7 @@ class Publication:
             before = self._load(manifest, tree)
             self._take_in(source, tree, packing)
             packing.settle()
-            if manifest is not None and not tree.changes and self._options.tag is None:
+            if manifest is not None and not tree.changes and self._is_signed_as_wanted(manifest):
                 return _report(manifest, tree, 0, packing, was_unchanged=True)
             writer = CatalogWriter(
                 tree, before, now_after(manifest), lambda db: packing.store(db, Suffix.CATALOG)
@@ -136,6 +136,10 @@ class Publication:
             head = self._head(manifest, root, writer.now)
             published = self._publish(manifest, head, packing)
             return _report(published, tree, writer.written, packing, was_unchanged=False)
+
+    def _is_signed_as_wanted(self, manifest: Manifest) -> bool:
+        collects = self._options.is_garbage_collectable
+        return self._options.tag is None and collects in (None, manifest.is_garbage_collectable)
 
     # --- the steps --------------------------------------------------------------------------------
 
@@ -254,11 +258,14 @@ class Publication:
         )
 
     def _publish(self, manifest: Manifest | None, head: Head, packing: Packing) -> Manifest:
-        tags = self._repository.tags(manifest).published(
-            NamedRevision("", head.root, head.root_bytes, head.revision, head.timestamp),
-            self._options.tag,
-            self._options.message,
-        )
+        tags = self._repository.tags(manifest)
+        is_new = manifest is None or head.root != manifest.root_catalog
+        if is_new or self._options.tag is not None:
+            tags = tags.published(
+                NamedRevision("", head.root, head.root_bytes, head.revision, head.timestamp),
+                self._options.tag,
+                self._options.message,
+            )
         return self._repository.publish(head, tags, self._keys, packing.store, packing.settle)
 
 
