@@ -30,8 +30,8 @@ needs_fuse = pytest.mark.skipif(
 
 
 @contextmanager
-def mounted(fqrn: str, url: str, key: Path, directory: Path) -> Iterator[Path]:
-    """Mount ``<url>/cvmfs/<fqrn>`` with the real client."""
+def mounted(fqrn: str, url: str, key: Path, directory: Path, more: str = "") -> Iterator[Path]:
+    """Mount ``<url>/cvmfs/<fqrn>`` with the real client; ``more`` are further lines for it."""
     cache, mount_point = directory / "cache", directory / "mount"
     cache.mkdir(parents=True)
     mount_point.mkdir()
@@ -44,6 +44,7 @@ def mounted(fqrn: str, url: str, key: Path, directory: Path) -> Iterator[Path]:
         "CVMFS_QUOTA_LIMIT=1000\nCVMFS_CLAIM_OWNERSHIP=yes\n"
         f"CVMFS_DEFAULT_DOMAIN={fqrn.partition('.')[2]}\nCVMFS_USE_GEOAPI=no\n"
         f"CVMFS_TIMEOUT=5\nCVMFS_TIMEOUT_DIRECT=5\nCVMFS_USYSLOG={directory / 'client.log'}\n"
+        f"{more}"
     )
     client = subprocess.Popen(["cvmfs2", "-f", "-o", f"config={config}", fqrn, mount_point])
     try:
