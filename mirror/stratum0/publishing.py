@@ -124,18 +124,19 @@ class Publication:
             before = self._load(manifest, tree)
             self._take_in(source, tree, packing)
             packing.settle()
-            if manifest is not None and not tree.changes and self._is_signed_as_wanted(manifest):
-                return _report(manifest, tree, 0, packing, was_unchanged=True)
+            changes = tree.changes()
+            if manifest is not None and not changes and self._is_signed_as_wanted(manifest):
+                return _report(manifest, changes, 0, packing, was_unchanged=True)
             writer = CatalogWriter(
                 tree, before, now_after(manifest), lambda db: packing.store(db, Suffix.CATALOG)
             )
             root = before[ROOT]
-            if manifest is None or tree.changes:
+            if manifest is None or changes:
                 root = writer.write(self._marked_mounts(tree, packing, writer.now))[ROOT]
                 packing.settle()
             head = self._head(manifest, root, writer.now)
             published = self._publish(manifest, head, packing)
-            return _report(published, tree, writer.written, packing, was_unchanged=False)
+            return _report(published, changes, writer.written, packing, was_unchanged=False)
 
     def _is_signed_as_wanted(self, manifest: Manifest) -> bool:
         collects = self._options.is_garbage_collectable
@@ -188,9 +189,13 @@ class Publication:
         keep_markers(tree)
         if not options.overlays:
             tree.remove_unkept(options.base)
+        tree.settle_links()
 
     def _put(self, entry: SourceEntry, stored: Stored | None, tree: Tree) -> None:
         path = self._options.base + entry.path
+        if entry.is_made_up and (found := tree.get(path)) and found.flags & DIRECTORY:
+            tree.keep(path)
+            return
         if entry.link_to is None:
             tree.put(_row(self._options.base, entry, stored))
             return
@@ -217,11 +222,9 @@ class Publication:
 
     def _marked_mounts(self, tree: Tree, packing: Packing, now: int) -> frozenset[bytes]:
         """Where catalogs begin now; each has its marker, which is no change of the content."""
-        changes = replace(tree.changes)
         mounts = self._mounts(tree)
         place_markers(tree, mounts, packing.whole(b""), now)
         packing.settle()
-        tree.changes = changes
         return mounts
 
     def _mounts(self, tree: Tree) -> frozenset[bytes]:
@@ -361,13 +364,13 @@ def _root_row() -> Row:
 
 
 def _report(
-    manifest: Manifest, tree: Tree, written: int, packing: Packing, *, was_unchanged: bool
+    manifest: Manifest, changes: Changes, written: int, packing: Packing, *, was_unchanged: bool
 ) -> PublicationReport:
     return PublicationReport(
         revision=manifest.revision,
         root=manifest.root_catalog,
         was_unchanged=was_unchanged,
-        changes=tree.changes,
+        changes=changes,
         written_catalogs=written,
         new_objects=packing.new_objects,
         new_bytes=packing.new_bytes,

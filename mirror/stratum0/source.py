@@ -40,6 +40,7 @@ class SourceEntry:
         content: opens a regular file's content, at any later time and in any thread.
         stream: or: the content, to be read before the next entry is asked for.
         link_to: or: the path of an earlier entry whose content this shares.
+        is_made_up: a directory that the source does not mention; one that is there stays.
     """
 
     path: bytes
@@ -51,6 +52,7 @@ class SourceEntry:
     content: Callable[[], IO[bytes]] | None = None
     stream: IO[bytes] | None = None
     link_to: bytes | None = None
+    is_made_up: bool = False
 
 
 class Source(Protocol):
@@ -140,7 +142,7 @@ class TarSource:
     def entries(self) -> Iterator[SourceEntry]:
         """As `Source.entries`; directories that the tarball does not mention are made up."""
         known = {ROOT}
-        yield SourceEntry(ROOT, Attributes(stat.S_IFDIR | 0o755))
+        yield _made_up(ROOT)
         try:
             with tarfile.open(
                 fileobj=self._stream, mode="r|*", encoding="utf-8", errors="surrogateescape"
@@ -149,7 +151,7 @@ class TarSource:
                     path = _clean_path(member.name)
                     for parent in _missing_parents(path, known):
                         known.add(parent)
-                        yield SourceEntry(parent, Attributes(stat.S_IFDIR | 0o755))
+                        yield _made_up(parent)
                     if member.isdir():
                         known.add(path)
                     yield self._entry(tar, member, path)
@@ -184,6 +186,10 @@ class TarSource:
             stream=tar.extractfile(member) if is_file else None,
             link_to=_clean_path(member.linkname) if member.islnk() else None,
         )
+
+
+def _made_up(path: bytes) -> SourceEntry:
+    return SourceEntry(path, Attributes(stat.S_IFDIR | 0o755), is_made_up=True)
 
 
 def _kind(member: tarfile.TarInfo) -> int:

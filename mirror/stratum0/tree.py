@@ -1,9 +1,10 @@
 """The whole repository while it changes, in a temporary database: 10⁷ entries need no memory.
 
 A publication loads the entries that are published now, lays the new ones over them, removes what is
-gone, and asks which directories changed; `catalogs` then writes only the catalogs concerned. Rows
-are keyed by path, so that a subtree is a range: everything below ``/a`` lies between ``/a/`` and
-``/a0``, the byte behind the slash.
+gone, and asks which directories changed; `catalogs` then writes only the catalogs concerned. What
+counts is how it ends: an entry that was something else for a while has not changed. Rows are keyed
+by path, so that a subtree is a range: everything below ``/a`` lies between ``/a/`` and ``/a0``, the
+byte behind the slash.
 """
 
 from __future__ import annotations
@@ -20,10 +21,28 @@ _SCHEMA: Final = """
 CREATE TABLE entries (
     path BLOB PRIMARY KEY, parent BLOB, flags INTEGER, hash BLOB, size INTEGER, mode INTEGER,
     mtime INTEGER, mtimens INTEGER, symlink BLOB, uid INTEGER, gid INTEGER, xattr BLOB,
-    chunks BLOB, links BLOB, is_kept INTEGER DEFAULT 0
+    chunks BLOB, links BLOB, is_kept INTEGER, is_loaded INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX by_parent ON entries (parent);
-CREATE TABLE changed (directory BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE INDEX by_links ON entries (links) WHERE links IS NOT NULL;
+CREATE TABLE replaced (
+    path BLOB PRIMARY KEY, parent BLOB, flags INTEGER, hash BLOB, size INTEGER, mode INTEGER,
+    mtime INTEGER, mtimens INTEGER, symlink BLOB, uid INTEGER, gid INTEGER, xattr BLOB,
+    chunks BLOB, links BLOB
+) WITHOUT ROWID;
+CREATE VIEW differences AS
+    SELECT 'added' AS kind, path, parent, flags FROM entries
+        WHERE NOT is_loaded AND NOT EXISTS (SELECT 1 FROM replaced WHERE path = entries.path)
+    UNION ALL
+    SELECT 'removed', path, parent, flags FROM replaced
+        WHERE NOT EXISTS (SELECT 1 FROM entries WHERE path = replaced.path)
+    UNION ALL
+    SELECT 'changed', path, now.parent, now.flags | old.flags
+        FROM entries AS now JOIN replaced AS old USING (path) WHERE
+        (now.flags, now.hash, now.size, now.mode, now.mtime, ifnull(now.mtimens, 0), now.symlink,
+         now.uid, now.gid, now.xattr, now.chunks, now.links) IS NOT
+        (old.flags, old.hash, old.size, old.mode, old.mtime, ifnull(old.mtimens, 0), old.symlink,
+         old.uid, old.gid, old.xattr, old.chunks, old.links);
 """
 
 
@@ -62,6 +81,7 @@ class Row(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(Row._fields)
+_MARKS: Final = ", ".join("?" * len(Row._fields))
 
 
 @dataclass(slots=True)
@@ -92,14 +112,14 @@ class Tree:
         self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA cache_size = -65536;")
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
-        self.changes = Changes()
 
     # --- filling ----------------------------------------------------------------------------------
 
     def load(self, rows: Iterable[Row]) -> None:
         """Take in what is published now."""
         self._database.executemany(
-            f"INSERT INTO entries ({_COLUMNS}, parent) VALUES ({'?, ' * len(Row._fields)}?)",  # noqa: S608 - our own columns
+            f"INSERT INTO entries ({_COLUMNS}, parent, is_kept, is_loaded)"  # noqa: S608 - our own columns
+            f" VALUES ({_MARKS}, ?, 0, 1)",
             ((*row, parent_of(row.path)) for row in rows),
         )
 
@@ -109,18 +129,15 @@ class Tree:
         if before is not None and _is_same(before, row):
             self.keep(row.path)
             return
-        if before is None:
-            self.changes.added += 1
-        else:
-            self.changes.changed += 1
+        if before is not None:
+            self._set_aside("path = ?", row.path)
             if before.flags & DIRECTORY and not row.flags & DIRECTORY:
                 self.remove_below(row.path)
         self._database.execute(
-            f"INSERT OR REPLACE INTO entries ({_COLUMNS}, parent, is_kept)"  # noqa: S608 - our own columns
-            f" VALUES ({'?, ' * len(Row._fields)}?, 1)",
+            f"INSERT OR REPLACE INTO entries ({_COLUMNS}, parent, is_kept, is_loaded)"  # noqa: S608 - our own columns
+            f" VALUES ({_MARKS}, ?, 1, 0)",
             (*row, parent_of(row.path)),
         )
-        self._touch(row)
 
     def keep(self, path: bytes) -> None:
         """Leave an entry as it is: `remove_unkept` is to spare it."""
@@ -134,21 +151,33 @@ class Tree:
     def remove(self, path: bytes) -> None:
         """Remove an entry and everything below it."""
         self.remove_below(path)
-        row = self.get(path)
-        if row is not None:
-            self._drop([row])
+        self._drop("path = ?", path)
 
     def remove_below(self, path: bytes) -> None:
         """Remove everything below a directory."""
-        self._drop(self._range(path))
+        self._drop("path > ? AND path < ?", path + b"/", path + b"0")
 
     def remove_unkept(self, base: bytes) -> None:
         """Remove what lies below ``base`` and was not put since the tree was loaded."""
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE path > ? AND path < ? AND NOT is_kept",  # noqa: S608 - our own columns
-            (base + b"/", base + b"0"),
+        self._drop("path > ? AND path < ? AND NOT is_kept", base + b"/", base + b"0")
+
+    def settle_links(self) -> None:
+        """Name each file of several names after the first of those that it has now.
+
+        Names may have gone, and newer files may have taken some of them: names that still share a
+        file agree in everything.
+        """
+        found = self._database.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE links IS NOT NULL"  # noqa: S608 - our own columns
         )
-        self._drop([Row(*row) for row in rows])
+        names: dict[Row, list[bytes]] = {}
+        for row in map(Row._make, found):
+            names.setdefault(row._replace(path=parent_of(row.path)), []).append(row.path)
+        for shared, paths in names.items():
+            links = min(paths) if len(paths) > 1 else None
+            if links != shared.links:
+                for path in paths:
+                    self.put(shared._replace(path=path, links=links))
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -198,9 +227,23 @@ class Tree:
         (count,) = self._database.execute(query, (path, ROOT)).fetchone()
         return int(count)
 
+    def changes(self) -> Changes:
+        """How many entries differ from what was loaded."""
+        counts = self._database.execute("SELECT kind, count(*) FROM differences GROUP BY kind")
+        return Changes(**dict(counts.fetchall()))
+
     def changed_directories(self) -> set[bytes]:
-        """The directories whose catalogs have other rows now than when the tree was loaded."""
-        return {path for (path,) in self._database.execute("SELECT directory FROM changed")}
+        """The directories whose catalogs have other rows now than when the tree was loaded.
+
+        An entry's row stands in its parent's catalog; a mount point's also in its own. A directory
+        that comes or goes changes its parent's link count, which stands one higher.
+        """
+        query = "SELECT DISTINCT parent FROM differences"
+        changed = {parent for (parent,) in self._database.execute(query)}
+        query = "SELECT path FROM differences WHERE flags & 1"
+        for (path,) in self._database.execute(query):
+            changed |= {path, parent_of(parent_of(path))}
+        return changed
 
     def close(self) -> None:
         """Forget everything."""
@@ -227,28 +270,14 @@ class Tree:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _range(self, path: bytes) -> list[Row]:
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE path > ? AND path < ?",  # noqa: S608 - our own columns
-            (path + b"/", path + b"0"),
+    def _set_aside(self, where: str, *values: bytes) -> None:
+        """Remember what was loaded, before it goes."""
+        self._database.execute(
+            f"INSERT OR IGNORE INTO replaced ({_COLUMNS}, parent) SELECT {_COLUMNS}, parent"  # noqa: S608 - our own columns
+            f" FROM entries WHERE is_loaded AND {where}",
+            values,
         )
-        return [Row(*row) for row in rows]
 
-    def _drop(self, rows: list[Row]) -> None:
-        for row in rows:
-            self.changes.removed += 1
-            self._touch(row)
-        paths = ((row.path,) for row in rows)
-        self._database.executemany("DELETE FROM entries WHERE path = ?", paths)
-
-    def _touch(self, row: Row) -> None:
-        """An entry's row stands in its parent's catalog; a mount point's also in its own.
-
-        A directory that comes or goes changes its parent's link count, which stands one higher.
-        """
-        directories = {parent_of(row.path)}
-        if row.flags & DIRECTORY:
-            directories |= {row.path, parent_of(parent_of(row.path))}
-        self._database.executemany(
-            "INSERT OR IGNORE INTO changed VALUES (?)", ((each,) for each in directories)
-        )
+    def _drop(self, where: str, *values: bytes) -> None:
+        self._set_aside(where, *values)
+        self._database.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608 - our own words
