@@ -27,7 +27,7 @@ from mirror.cvmfs.paths import (
     is_root_file,
     object_path,
 )
-from mirror.errors import FormatError, ObjectMissing
+from mirror.errors import FormatError, ObjectMissing, StoreError
 from mirror.store.file_errors import translated
 from mirror.store.group_commit import GroupCommit
 from mirror.store.local_upload import FileCommit, LocalUpload, Source
@@ -148,7 +148,11 @@ class LocalStore:
             StoreFull, StoreUnavailable: it cannot be kept.
         """
         commit = FileCommit([data], self._temporary(), self._path(content_hash))
-        commit.stage()
+        try:
+            commit.stage()
+        except StoreError:
+            commit.discard()
+            raise
         return FileCommit(commit.temporary, commit.temporary, commit.target)
 
     def reveal_all(self, commits: Iterable[FileCommit]) -> None:
