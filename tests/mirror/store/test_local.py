@@ -12,7 +12,7 @@ import pytest
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
 from mirror.cvmfs.paths import FAN_OUT, MANIFEST, alternative_path, object_path
-from mirror.errors import StoreFull, StoreUnavailable
+from mirror.errors import FormatError, StoreFull, StoreUnavailable
 from mirror.store import local, local_upload
 from mirror.store.local import LocalStore
 from mirror.store.syncfs import syncfs
@@ -196,9 +196,6 @@ def test_a_sync_that_fails(
     assert not list(temporaries.iterdir())
 
 
-# --- errors of the operating system -------------------------------------------------------------
-
-
 class Broken:
     """The module `os`, some of whose functions fail on files of the store.
 
@@ -228,6 +225,69 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Broken:
     broken = Broken()
     monkeypatch.setattr(local_upload, "os", broken)
     return broken
+
+
+# --- for publishers -----------------------------------------------------------------------------
+
+
+def test_staged_objects_share_a_sync(store: LocalStore, syncs: list[Path]) -> None:
+    """Nobody sees them before; then all of them are there, after one sync."""
+    contents = [b"%d" % number for number in range(5)]
+    names = [ContentHash.of(Algorithm.SHA1, content) for content in contents]
+    commits = [store.staged(*each) for each in zip(names, contents, strict=True)]
+    assert not any(map(store.has, names))
+    store.reveal_all(commits)
+    assert syncs == [store.root]
+    assert run(store.sound(names)) == set(names)
+    assert [store.size_bytes(name) for name in names] == [1] * 5
+
+
+def test_staged_objects_stay_hidden_without_a_sync(
+    store: LocalStore, temporaries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And can be discarded."""
+    commit = store.staged(NAME, SMALL)
+    monkeypatch.setattr(local, "syncfs", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        store.reveal_all([commit])
+    assert not store.has(NAME)
+    commit.discard()
+    assert not list(temporaries.iterdir())
+
+
+def test_what_cannot_be_staged_leaves_nothing(
+    broken: Broken, store: LocalStore, temporaries: Path
+) -> None:
+    """A full disk is told."""
+    broken.failing["write"] = errno.ENOSPC
+    with pytest.raises(StoreFull):
+        store.staged(NAME, SMALL)
+    assert not list(temporaries.iterdir())
+
+
+def test_root_files_without_a_loop(store: LocalStore, syncs: list[Path]) -> None:
+    """As durable as those written with one."""
+    store.prepare_now()
+    assert store.read_root_file_now(MANIFEST, 100) is None
+    store.write_root_file_now(MANIFEST, b"manifest")
+    assert store.read_root_file_now(MANIFEST, 8) == b"manifest"
+    assert syncs == [store.root] * 2
+    with pytest.raises(FormatError, match="larger than 7 bytes"):
+        store.read_root_file_now(MANIFEST, 7)
+
+
+def test_objects_can_be_listed_and_deleted(store: LocalStore) -> None:
+    """Deleting is harmless when there is nothing to delete."""
+    file = run(put(store, SMALL))
+    assert store.names(file.parent.name) == [file.name]
+    for _ in range(2):
+        store.delete_now(NAME)
+    assert not store.has(NAME)
+    assert store.size_bytes(NAME) == 0
+    assert store.names(file.parent.name) == []
+
+
+# --- errors of the operating system -------------------------------------------------------------
 
 
 @CONTENTS
