@@ -172,7 +172,8 @@ class Tree:
         )
         names: dict[Row, list[bytes]] = {}
         for row in map(Row._make, found):
-            names.setdefault(row._replace(path=parent_of(row.path)), []).append(row.path)
+            shared = row._replace(path=parent_of(row.path), mtimens=row.mtimens or 0)
+            names.setdefault(shared, []).append(row.path)
         for shared, paths in names.items():
             links = min(paths) if len(paths) > 1 else None
             if links != shared.links:
