@@ -97,8 +97,7 @@ def test_unlinked_between_open_and_lock(
 
     monkeypatch.setattr(fcntl, "flock", unlinking)
     with replica_lock(directory):
-        assert lost
-        assert (directory / LOCK_FILE).exists()
+        assert lost == [directory / LOCK_FILE]
         assert is_locked(directory)
 
 

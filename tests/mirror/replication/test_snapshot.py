@@ -277,23 +277,31 @@ def test_events(mirror: Mirror) -> None:
     assert mirror.heard(SnapshotFinished) == [SnapshotFinished(fqrn, n) for n in (1, 2)]
 
 
+class Peeking(Recorder):
+    """Looks at the root files whenever an object is committed.
+
+    Attributes:
+        seen: which there were.
+    """
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__()
+        self.seen: set[frozenset[str]] = set()
+        self._mirror = mirror
+
+    def after(self, operation: Operation) -> None:
+        """As `Watch.after`."""
+        store = self._mirror.store
+        assert isinstance(store, MemoryStore)
+        if operation.kind == "commit":
+            self.seen.add(frozenset(store.root_files))
+
+
 def test_status_files(mirror: Mirror) -> None:
     """When the last snapshot ended well is told; that one is under way, only while it is."""
-    seen: list[set[str]] = []
-
-    class Peeking(Recorder):
-        """Looks at the root files whenever an object is committed."""
-
-        def after(self, operation: Operation) -> None:
-            """As `Watch.after`."""
-            store = mirror.store
-            assert isinstance(store, MemoryStore)
-            if operation.kind == "commit":
-                seen.append(set(store.root_files))
-
-    mirror.watch = Peeking()
+    mirror.watch = peeking = Peeking(mirror)
     mirror.snapshot()
-    assert {frozenset(names) for names in seen} == {frozenset({IS_SNAPSHOTTING})}
+    assert peeking.seen == {frozenset({IS_SNAPSHOTTING})}
     assert run(state.last_snapshot(mirror.store)) == NOW
     assert mirror.root_file(IS_SNAPSHOTTING) is None
 

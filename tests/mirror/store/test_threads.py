@@ -94,8 +94,14 @@ class Opened:
     """Something that is open until it is closed."""
 
     def __init__(self, work: Work) -> None:
-        work()
+        self._work = work
+        self.is_closed = True
+
+    def open(self) -> Opened:
+        """Take hold of it; blocks."""
+        self._work()
         self.is_closed = False
+        return self
 
     def close(self) -> None:
         """Let go of it."""
@@ -105,20 +111,17 @@ class Opened:
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_what_nobody_gets_is_closed(*, is_cancelled: bool) -> None:
     """What was opened for somebody who is cancelled meanwhile is closed again."""
-    work, made = Work(), list[Opened]()
-
-    def open_it() -> Opened:
-        made.append(Opened(work))
-        return made[0]
+    work = Work()
+    opened = Opened(work)
 
     async def main() -> None:
-        task = asyncio.ensure_future(open_in_thread(open_it))
+        task = asyncio.ensure_future(open_in_thread(opened.open))
         await work.started()
         if is_cancelled:
             task.cancel()
         work.let_go()
         await asyncio.wait([task])
         assert task.cancelled() == is_cancelled
-        assert made[0].is_closed == is_cancelled
+        assert opened.is_closed == is_cancelled
 
     run(main())

@@ -241,9 +241,8 @@ def test_headers_must_come_to_an_end() -> None:
         fetch(raw_server(trickling(HEAD, b"X-Endless: ")), IMPATIENT)
 
 
-def test_a_slow_consumer_is_not_a_slow_server() -> None:
-    """The time that we take ourselves does not count."""
-    is_awake = asyncio.Event()
+def slow_until(is_awake: asyncio.Event) -> RawAnswer:
+    """Send a byte from time to time, and everything when somebody is awake."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD + b"Content-Length: 300\r\n\r\n")
@@ -252,6 +251,13 @@ def test_a_slow_consumer_is_not_a_slow_server() -> None:
             if not is_awake.is_set():
                 await asyncio.sleep(0.05 if sent else 0)
 
+    return answer
+
+
+def test_a_slow_consumer_is_not_a_slow_server() -> None:
+    """The time that we take ourselves does not count."""
+    is_awake = asyncio.Event()
+
     async def consume(body: Body) -> int:
         first = await anext(body)
         await asyncio.sleep(2 * IMPATIENT.timeout_s)
@@ -259,7 +265,7 @@ def test_a_slow_consumer_is_not_a_slow_server() -> None:
         return len(first) + len(await read_all(body))
 
     async def main() -> int:
-        async with raw_server(answer) as url:
+        async with raw_server(slow_until(is_awake)) as url:
             return await fetch_from(url, IMPATIENT, consume=consume)
 
     assert run(main()) == 300

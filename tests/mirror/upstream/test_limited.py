@@ -125,11 +125,26 @@ def test_a_higher_limit_lets_all_in_who_may() -> None:
             limit._limit = 2.0
             await gate.open("a")
             assert list(gate.asked) == ["b", "c"]
+            for path in "bcd":
+                await gate.open(path)
+
+    run(main())
+
+
+def test_a_lower_limit_lets_nobody_in_until_it_is_kept() -> None:
+    """When the limit has shrunk, several leave before one may come."""
+    gate, limit = Gate(), fixed(2)
+    limited = Limited(gate, limit)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for path in "abcd":
+                tasks.create_task(fetch(limited, path))
+            await turns(5)
             limit._limit = 1.0
-            await gate.open("b")
-            assert list(gate.asked) == ["c"]
-            await gate.open("c")
-            await gate.open("d")
+            for path, under_way in (("a", ["b"]), ("b", ["c"]), ("c", ["d"]), ("d", [])):
+                await gate.open(path)
+                assert list(gate.asked) == under_way
 
     run(main())
 
