@@ -6,6 +6,7 @@ repository it began can be continued here.
 
     source       what is to be published: entries of a directory, of a tarball, or made up
     entry        one of them: a file, directory, link or special file
+    tar_stream   tarballs that must be whole
     chunking     large contents cut where they say, as the reference cuts them
     packing      contents → stored objects, compressed and hashed on all cores
     tree         the whole repository while it changes, in a temporary database

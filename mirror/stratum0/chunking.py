@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,14 @@ class ChunkSizes:
     largest: int = 16 * MIB
 
 
-def chunks(content: IO[bytes], sizes: ChunkSizes) -> Iterator[bytes]:
+class Readable(Protocol):
+    """What contents are read from; fewer bytes than asked for means that it has ended."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As a file's."""
+
+
+def chunks(content: Readable, sizes: ChunkSizes) -> Iterator[bytes]:
     """Cut a content; memory is bounded by one chunk. Empty content is one empty chunk."""
     pending = b""
     is_first = True

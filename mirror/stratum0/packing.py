@@ -23,7 +23,7 @@ from mirror.cvmfs.limits import MIB
 from mirror.errors import ConfigError
 from mirror.store.local import LocalStore
 from mirror.store.local_upload import FileCommit
-from mirror.stratum0.chunking import ChunkSizes, chunks
+from mirror.stratum0.chunking import ChunkSizes, Readable, chunks
 from mirror.stratum0.entry import Chunk, Stored
 from mirror.stratum0.source import SourceEntry
 
@@ -199,7 +199,7 @@ class Packing:
             stored.append(self._piece(piece, _end(stored)))
         return self._in_chunks(stored)
 
-    def _start_stream(self, entry: SourceEntry, stream: IO[bytes]) -> _Ahead:
+    def _start_stream(self, entry: SourceEntry, stream: Readable) -> _Ahead:
         """Read it here, chunk by chunk, and let the threads do the rest."""
         pieces = chunks(stream, self._options.sizes)
         first = next(pieces)

@@ -14,14 +14,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from mirror.errors import ConfigError, FormatError
+from mirror.errors import ConfigError
+from mirror.stratum0.chunking import Readable
 from mirror.stratum0.entry import ROOT, Attributes, pack_xattrs
+from mirror.stratum0.tar_stream import TarContent, members, sound
 
 _NANO: Final = 1_000_000_000
 _XATTR_PAX: Final = "SCHILY.xattr."
+_MAX_ID: Final = 2**32 - 1
+_MAX_TIME: Final = 2**62
 _TAR_DEVICES: Final = (tarfile.CHRTYPE, tarfile.BLKTYPE)
 
 
@@ -50,7 +55,7 @@ class SourceEntry:
     xattrs: bytes | None = None
     links: bytes | None = None
     content: Callable[[], IO[bytes]] | None = None
-    stream: IO[bytes] | None = None
+    stream: Readable | None = None
     link_to: bytes | None = None
     is_made_up: bool = False
 
@@ -143,29 +148,27 @@ class TarSource:
         """As `Source.entries`; directories that the tarball does not mention are made up."""
         known = {ROOT}
         yield _made_up(ROOT)
-        try:
-            with tarfile.open(
-                fileobj=self._stream, mode="r|*", encoding="utf-8", errors="surrogateescape"
-            ) as tar:
-                for member in tar:
-                    path = _clean_path(member.name)
-                    for parent in _missing_parents(path, known):
-                        known.add(parent)
-                        yield _made_up(parent)
-                    if member.isdir():
-                        known.add(path)
-                    yield self._entry(tar, member, path)
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-            raise FormatError(f"{self._name} is not a sound tarball: {error}") from error
+        with sound(self._name):
+            for tar, member in members(self._stream):
+                path = _clean_path(member.name)
+                for parent in _missing_parents(path, known):
+                    known.add(parent)
+                    yield _made_up(parent)
+                if member.isdir():
+                    known.add(path)
+                elif path == ROOT:
+                    raise ValueError("its root is no directory")
+                elif path in known:  # no directory any more, nor is what was below it
+                    known = {each for each in known if not (each + b"/").startswith(path + b"/")}
+                yield self._entry(tar, member, path)
 
-    @staticmethod
-    def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> SourceEntry:
-        mtime_ns = round(member.mtime * _NANO)
+    def _entry(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> SourceEntry:
+        mtime_ns = int(Decimal(member.pax_headers.get("mtime", member.mtime)) * _NANO)
         attributes = Attributes(
             member.mode & 0o7777 | _kind(member),
-            member.uid,
-            member.gid,
-            mtime_ns // _NANO,
+            _bounded(member.uid, _MAX_ID),
+            _bounded(member.gid, _MAX_ID),
+            _bounded(mtime_ns // _NANO, _MAX_TIME),
             mtime_ns % _NANO if "mtime" in member.pax_headers else None,
             os.makedev(member.devmajor, member.devminor) if member.type in _TAR_DEVICES else 0,
         )
@@ -176,14 +179,14 @@ class TarSource:
             for name, value in member.pax_headers.items()
             if name.startswith(_XATTR_PAX)
         }
-        is_file = member.isreg()
+        file = tar.extractfile(member) if member.isreg() else None
         return SourceEntry(
             path=path,
             attributes=attributes,
-            size_bytes=member.size if is_file else 0,
+            size_bytes=member.size if file else 0,
             symlink=member.linkname.encode("utf-8", "surrogateescape") if member.issym() else b"",
             xattrs=pack_xattrs(xattrs),
-            stream=tar.extractfile(member) if is_file else None,
+            stream=TarContent(file, self._name) if file else None,
             link_to=_clean_path(member.linkname) if member.islnk() else None,
         )
 
@@ -206,12 +209,20 @@ def _kind(member: tarfile.TarInfo) -> int:
     return stat.S_IFREG
 
 
+def _bounded(value: int, largest: int) -> int:
+    if abs(value) > largest:
+        raise ValueError(f"a member states {value}, which is beyond {largest}")
+    return value
+
+
 def _clean_path(name: str) -> bytes:
     """A member's name as a path; ``./`` and slashes at the ends do not count.
 
     Raises:
-        ValueError: it leads out of the tree.
+        ValueError: it leads out of the tree, or is no name.
     """
+    if "\0" in name:
+        raise ValueError(f"the member {name!r} has a name that no file system allows")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError(f"the member {name!r} leads out of the tree")
