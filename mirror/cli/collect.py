@@ -35,10 +35,11 @@ def command(name: Fqrn, into: Path, *, keep_days: int, dry_run: bool, as_json: b
     Every publication without --tag leaves a tag of its own (generic-…); remove those first if their
     revisions are to go: cvmfs-mirror tag remove.
     """
-    repository, manifest = open_published(into, name)
-    if not manifest.is_garbage_collectable:
-        raise ConfigError([f"{name} does not allow garbage collection; publish it with --gc"])
+    repository, _ = open_published(into, name)
     with repository.locked():
+        _, manifest = open_published(into, name)  # somebody may have published meanwhile
+        if not manifest.is_garbage_collectable:
+            raise ConfigError([f"{name} does not allow garbage collection; publish it with --gc"])
         plan = plan_collection(repository, manifest, int(time.time()) - keep_days * _DAY_S)
         if not dry_run:
             sweep(repository, plan)
