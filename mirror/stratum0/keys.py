@@ -29,10 +29,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mirror.cvmfs.certificate import Certificate
+from mirror.cvmfs.certificate import Certificate, Fingerprint
 from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.letter import Letter
 from mirror.errors import ConfigError
+from mirror.trust.signature import is_signed_raw
 
 _KEY_BITS: Final = 2048
 _CERTIFICATE_YEARS: Final = 30
@@ -102,6 +104,15 @@ class PublisherKeys:
         return self.master.public_key().public_bytes(
             Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
         )
+
+    @property
+    def fingerprints(self) -> frozenset[Fingerprint]:
+        """How whitelists list the certificate."""
+        return Certificate.parse_pem(self.certificate).fingerprints
+
+    def has_signed(self, whitelist: Letter) -> bool:
+        """Whether the master key did."""
+        return is_signed_raw(self.master.public_key(), whitelist.printed_hash, whitelist.signature)
 
     def sign_manifest(self, fields: Sequence[tuple[str, str]], algorithm: Algorithm) -> bytes:
         """A signed manifest of these fields, in this order."""

@@ -119,6 +119,7 @@ class Publication:
             FormatError: the source, or what is published, is malformed.
             StoreError: it cannot be written.
         """
+        self._repository.require_certificate(self._keys)
         manifest = self._repository.manifest()
         with Tree() as tree, Packing(self._repository.store, self._packing(manifest)) as packing:
             before = self._load(manifest, tree)

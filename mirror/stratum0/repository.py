@@ -24,13 +24,14 @@ from mirror.cvmfs.manifest import ROOT_PATH_MD5, Manifest
 from mirror.cvmfs.paths import MANIFEST, MASTER_REPLICA, REFLOG, WHITELIST
 from mirror.cvmfs.reflog import Reflog
 from mirror.cvmfs.whitelist import Whitelist
-from mirror.errors import FormatError, StoreUnavailable
+from mirror.errors import ConfigError, FormatError, StoreUnavailable
 from mirror.replication.lock import replica_lock
 from mirror.store.local import LocalStore
 from mirror.stratum0.keys import WHITELIST_DAYS, PublisherKeys
 from mirror.stratum0.tags import Tags
 
 _TTL_S: Final = 240
+_OTHER_KEYS: Final = "was made with other keys than these; name the right --keys"
 _META_INFO: Final = {
     "administrator": "",
     "email": "",
@@ -120,8 +121,28 @@ class Stratum0Repository:
 
     def whitelist_expiry(self) -> datetime | None:
         """When the whitelist ends; None if there is none."""
-        raw = self._root_file(WHITELIST)
-        return Whitelist.parse(raw).expires_at if raw is not None else None
+        whitelist = self._whitelist()
+        return whitelist.expires_at if whitelist else None
+
+    def require_certificate(self, keys: PublisherKeys) -> None:
+        """Clients refuse what is signed by a certificate that the whitelist does not list.
+
+        Raises:
+            ConfigError: these keys are not the ones that the repository was begun with.
+        """
+        whitelist = self._whitelist()
+        if whitelist and not whitelist.fingerprints & keys.fingerprints:
+            raise ConfigError([f"{self.store.root / WHITELIST} {_OTHER_KEYS}"])
+
+    def require_master(self, keys: PublisherKeys) -> None:
+        """Clients refuse a whitelist that another master key signed.
+
+        Raises:
+            ConfigError: this master key is not the one that signed the whitelist there is.
+        """
+        whitelist = self._whitelist()
+        if whitelist and not keys.has_signed(whitelist.letter):
+            raise ConfigError([f"{self.store.root / WHITELIST} {_OTHER_KEYS}"])
 
     # --- what comes next --------------------------------------------------------------------------
 
@@ -142,6 +163,7 @@ class Stratum0Repository:
             store: keeps an object packed.
             settle: makes what was stored visible and durable.
         """
+        self.require_certificate(keys)
         before = self.manifest()
         algorithm = head.root.algorithm
         history = store(
@@ -184,10 +206,19 @@ class Stratum0Repository:
         return raw
 
     def renew_whitelist(self, keys: PublisherKeys, algorithm: Algorithm, days: int) -> datetime:
-        """Sign a new whitelist, valid for so many days from now; returns when it ends."""
+        """Sign a new whitelist, valid for so many days from now; returns when it ends.
+
+        Raises:
+            ConfigError: the one there is was signed by another master key.
+        """
+        self.require_master(keys)
         raw = keys.sign_whitelist(self.fqrn, datetime.now(UTC), algorithm, days)
         self.store.write_root_file_now(WHITELIST, raw)
         return Whitelist.parse(raw).expires_at
+
+    def _whitelist(self) -> Whitelist | None:
+        raw = self._root_file(WHITELIST)
+        return Whitelist.parse(raw) if raw is not None else None
 
     def _root_file(self, name: str) -> bytes | None:
         return self.store.read_root_file_now(name, self._limits.reflog_bytes)
