@@ -29,6 +29,7 @@ from tests.support.servers import Answer, RawAnswer, raw_server, sending, tls_fi
 
 PATIENT = HttpOptions()
 IMPATIENT = HttpOptions(timeout_s=0.3, min_bytes_per_s=1000)
+CALM = HttpOptions(timeout_s=1.0, min_bytes_per_s=250)
 REQUEST = Request("data/ab/cd", 1000)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -260,13 +261,13 @@ def test_a_slow_consumer_is_not_a_slow_server() -> None:
 
     async def consume(body: Body) -> int:
         first = await anext(body)
-        await asyncio.sleep(2 * IMPATIENT.timeout_s)
+        await asyncio.sleep(2 * CALM.timeout_s)
         asyncio.get_running_loop().call_later(0.05, is_awake.set)
         return len(first) + len(await read_all(body))
 
     async def main() -> int:
         async with raw_server(slow_until(is_awake)) as url:
-            return await fetch_from(url, IMPATIENT, consume=consume)
+            return await fetch_from(url, CALM, consume=consume)
 
     assert run(main()) == 300
 
@@ -278,10 +279,9 @@ def test_speed_is_demanded_of_each_window() -> None:
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
         for _ in range(10):
             writer.write(b"x" * 100)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.15)
 
-    options = HttpOptions(timeout_s=0.3, min_bytes_per_s=200)
-    assert fetch(raw_server(answer), options) == b"x" * 1000
+    assert fetch(raw_server(answer), CALM) == b"x" * 1000
 
 
 # --- TLS and proxies ----------------------------------------------------------------------------
