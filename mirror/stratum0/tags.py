@@ -138,8 +138,10 @@ class Tags:
                     integer(timestamp, "a tag's time"),
                     "" if description is None else text(description, "a description"),
                 )
-                for name, root, root_bytes, revision, timestamp, description in database.rows(
-                    f"SELECT name, hash, {size}, revision, timestamp, description FROM tags"  # noqa: S608 - two literals
+                for name, root, root_bytes, revision, timestamp, description in list(
+                    database.rows(
+                        f"SELECT name, hash, {size}, revision, timestamp, description FROM tags"  # noqa: S608 - two literals
+                    )
                 )
             )
 
