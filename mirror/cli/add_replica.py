@@ -42,7 +42,7 @@ def command(
     storage: Path | None,
     offline: bool,
 ) -> None:
-    r"""Add a repository to the configuration, after a look at its Stratum 0.
+    """Add a repository to the configuration, after a look at its Stratum 0.
 
     NAME is the fully qualified repository name, STRATUM0_URL where it is published, KEYS the file
     or directory of master keys (*.pub). The manifest there must be signed for NAME under these
@@ -53,7 +53,7 @@ def command(
     Example:
       cvmfs-mirror add-replica software.example.org \\
           http://stratum0.example.org/cvmfs/software.example.org /etc/cvmfs/keys/example.org
-    """
+    """  # noqa: D301 - \b is the character that click wants
     path = config_path(context)
     text = _with_replica(path, name, stratum0, keys.absolute(), storage)
     configured = parse_settings(text, str(path))

@@ -10,13 +10,13 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     bash:  cvmfs-mirror completion bash > /etc/bash_completion.d/cvmfs-mirror
     zsh:   cvmfs-mirror completion zsh > "${fpath[1]}/_cvmfs-mirror"
     fish:  cvmfs-mirror completion fish > ~/.config/fish/completions/cvmfs-mirror.fish
-    """
+    """  # noqa: D301 - \b is the character that click wants
     completion_class = get_completion_class(shell)
     if completion_class is None:
         raise click.BadParameter(f"no completion for {shell}")

@@ -94,7 +94,7 @@ def command(
     change: str | None,
     as_json: bool,
 ) -> None:
-    r"""Publish a directory or tarball as the next signed revision of a repository.
+    """Publish a directory or tarball as the next signed revision of a repository.
 
     Needs no root, no FUSE and no overlay. The content replaces what is at the base; - reads a
     tarball from standard input, of any compression. On first use keys are made, and a whitelist
@@ -109,7 +109,7 @@ def command(
       cvmfs-mirror publish ./software --name software.example.org --into /srv/cvmfs
       cvmfs-mirror publish pkg.tar.gz --base /pkg/1.0 --tag pkg-1.0 --name … --into …
       curl … | cvmfs-mirror publish - --base /pkg --overlay --name … --into …
-    """
+    """  # noqa: D301 - \b is the character that click wants
     source = _source(content, synthetic, change)
     options = PublicationOptions(
         base=_path(base),

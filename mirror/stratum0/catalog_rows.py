@@ -16,6 +16,7 @@ from mirror.stratum0.tree import Row
 _TABLES: Final = frozenset(
     {"catalog", "chunks", "nested_catalogs", "bind_mountpoints", "statistics", "properties"}
 )
+_REQUIRED: Final = _TABLES - {"bind_mountpoints", "properties"}
 _CHUNK_BYTES: Final = 16 + DIGEST_BYTES
 
 
@@ -45,16 +46,21 @@ def read_catalog(content: bytes, mount: bytes, what: str) -> CatalogContent:
         FormatError: it is none, or holds what this publisher cannot keep.
     """
     with HostileDatabase(content, what, wants=_TABLES) as database:
-        bound = database.rows("SELECT path FROM bind_mountpoints LIMIT 1")
-        if "bind_mountpoints" in database.columns and next(bound, None) is not None:
+        if missing := _REQUIRED - database.columns.keys():
+            raise FormatError(
+                f"{what} has no table {min(missing)}: it is no catalog, or one older than schema "
+                "2.4, which cvmfs_server migrate renews"
+            )
+        bound = "bind_mountpoints" in database.columns
+        if bound and list(database.rows("SELECT path FROM bind_mountpoints LIMIT 1")):
             raise FormatError(f"{what} has bind mount points, which this publisher does not keep")
         nested = {
             _bytes(path): ContentHash.parse(_bytes(name).decode("ascii", "replace"), Suffix.CATALOG)
-            for path, name in database.rows("SELECT path, sha1 FROM nested_catalogs")
+            for path, name in list(database.rows("SELECT path, sha1 FROM nested_catalogs"))
         }
         counters = {
             _bytes(name).decode("ascii", "replace"): integer(value, what)
-            for name, value in database.rows("SELECT counter, value FROM statistics")
+            for name, value in list(database.rows("SELECT counter, value FROM statistics"))
         }
         properties = database.properties()
         return CatalogContent(
@@ -68,8 +74,8 @@ def read_catalog(content: bytes, mount: bytes, what: str) -> CatalogContent:
 
 def _rows(database: HostileDatabase, mount: bytes) -> Iterator[Row]:
     chunks: dict[tuple[object, object], bytes] = {}
-    for first, second, offset, size, digest in database.rows(
-        "SELECT md5path_1, md5path_2, offset, size, hash FROM chunks ORDER BY offset"
+    for first, second, offset, size, digest in list(
+        database.rows("SELECT md5path_1, md5path_2, offset, size, hash FROM chunks ORDER BY offset")
     ):
         piece = _pack_chunk(integer(offset, "offset"), integer(size, "size"), _bytes(digest))
         chunks[first, second] = chunks.get((first, second), b"") + piece

@@ -240,6 +240,8 @@ class Publication:
 
     def _dirtab(self, tree: Tree) -> bytes:
         row = tree.get(DIRTAB)
+        if row is not None and row.chunks:
+            raise ConfigError([f"{DIRTAB.decode()} is larger than a chunk: write shorter patterns"])
         if row is None or row.hash is None:
             return b""
         name = ContentHash(row_algorithm(row), row.hash)

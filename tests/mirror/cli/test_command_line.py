@@ -217,12 +217,31 @@ def test_no_traceback_reaches_a_user(
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "add-replica", "snapshot", "status", "check", "serve", "demo", "completion"]
+    "verb",
+    [
+        "",
+        "add-replica",
+        "snapshot",
+        "status",
+        "check",
+        "serve",
+        "demo",
+        "completion",
+        "publish",
+        "collect",
+        "resign",
+        "tag",
+        "tag add",
+        "tag remove",
+        "tag list",
+    ],
 )
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """--help ends well and says more than the usage."""
     assert run([*verb.split(), "--help"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) > 8
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) > 8
+    assert "\\b" not in said
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
