@@ -29,6 +29,10 @@ from tests.support.publisher import Repository
 from tests.support.site import Site
 
 NAME = "test.example.org"
+VERBS = (
+    *("", "add-replica", "snapshot", "status", "check", "serve", "demo", "completion"),
+    *("publish", "collect", "resign", "tag", "tag add", "tag remove", "tag list"),
+)
 TREE = {"": {"README": b"hello"}, "/app": {"tool": b"#!/bin/sh\n", "data": bytes(3_000_000)}}
 
 
@@ -216,26 +220,7 @@ def test_no_traceback_reaches_a_user(
         site.run("status")
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        "",
-        "add-replica",
-        "snapshot",
-        "status",
-        "check",
-        "serve",
-        "demo",
-        "completion",
-        "publish",
-        "collect",
-        "resign",
-        "tag",
-        "tag add",
-        "tag remove",
-        "tag list",
-    ],
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """--help ends well and says more than the usage."""
     assert run([*verb.split(), "--help"]) == 0
