@@ -62,11 +62,13 @@ def read_catalog(content: bytes, mount: bytes, what: str) -> CatalogContent:
             _bytes(name).decode("ascii", "replace"): integer(value, what)
             for name, value in list(database.rows("SELECT counter, value FROM statistics"))
         }
-        properties = database.properties()
+        revision = database.properties().get("revision", "0")
+        if not (revision.isascii() and revision.isdecimal()):
+            raise FormatError(f"{what} has the revision {revision!r:.40}, which is no number")
         return CatalogContent(
             rows=list(_rows(database, mount)),
             nested=nested,
-            revision=int(properties.get("revision", "0")),
+            revision=int(revision),
             own=_with_prefix(counters, "self_"),
             subtree=_with_prefix(counters, "subtree_"),
         )
