@@ -141,7 +141,7 @@ def _source(content: str | None, synthetic: str | None, change: str | None) -> S
     if path.is_dir():
         return DirectorySource(path)
     try:
-        return TarSource(path.open("rb"), str(path))
+        return TarSource(click.get_current_context().with_resource(path.open("rb")), str(path))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from error
 
