@@ -314,9 +314,9 @@ def test_collect_deletes_what_nothing_needs(
         assert published.publish(content) == 0
     assert published.run("tag remove", *generic_tags(published)) == 0
     capsys.readouterr()
-    assert published.collect("--keep-days", "0", "--dry-run", "--json") == 0
+    assert published.collect("--keep-days", "1", "--dry-run", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert (plan["dry_run"], len(plan["condemned_roots"])) == (True, 0)  # as young as this second
+    assert (plan["dry_run"], len(plan["condemned_roots"])) == (True, 0)  # of today
     assert published.collect() == 0
     assert f"{NAME}: deleted " in capsys.readouterr().out
     objects = {str(path.relative_to(published.root)) for path in published.root.glob("data/??/*")}

@@ -96,9 +96,10 @@ def test_unlinked_between_open_and_lock(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", unlinking)
-    with replica_lock(directory):
+    with replica_lock(directory), (directory / LOCK_FILE).open() as file:
         assert lost == [directory / LOCK_FILE]
-        assert is_locked(directory)
+        with pytest.raises(BlockingIOError):
+            flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def open_files() -> int:

@@ -381,6 +381,7 @@ def test_the_reflog_has_every_root(mirror: Mirror) -> None:
 def test_a_reflog_heals_with_what_is_here(mirror: Mirror, *, is_lost: bool) -> None:
     """The roots that are known to be here are in the new one: what was served, head and tags."""
     mirror.repository.publish(numbered(0), tag="v0")
+    mirror.repository.publish(TREE)
     mirror.snapshot()
     store = mirror.store
     assert isinstance(store, MemoryStore)

@@ -252,6 +252,16 @@ def test_an_object_of_two_catalogs_is_delivered_once() -> None:
     assert visitor.log.index("deliver x") < visitor.log.index("complete 2")
 
 
+def test_an_object_that_fails_dooms_all_who_wait_for_it() -> None:
+    """Not only the catalog that claimed it first."""
+    visitor = FakeVisitor({"0": ["1", "2", "3"]}, {"1": ["x"], "2": ["x"], "3": ["y"]})
+    visitor.pause = lambda name: 20 if name == "x" else 0
+    visitor.errors["x"] = Unavailable("503")
+    visitor.walk("0")
+    assert sorted(visitor.named("abandon")) == ["0", "1", "2"]
+    assert visitor.named("complete") == ["3"]
+
+
 def test_an_object_that_failed_is_not_tried_again() -> None:
     """It dooms whoever wants it later, and is reported for the first."""
     visitor = FakeVisitor({"0": ["1", "2"]}, {"1": ["x"], "2": ["x"], "0": ["y"]})

@@ -80,7 +80,7 @@ def test_the_same_byte_over_and_over_is_cut_like_the_rest(byte: bytes) -> None:
 
 def test_large_contents_are_cut_alike_across_the_steps_of_the_search() -> None:
     """With the real bounds: what is looked at a MiB at a time has no seams."""
-    data = random.Random(1).randbytes(9_000_000)
+    data = random.Random(1).randbytes(4_500_000)
     sizes = ChunkSizes(smallest=2**20, average=3 * 2**20, largest=2**22)
     assert cut(data, sizes) == list(naive(data, sizes))
 
