@@ -173,16 +173,21 @@ def written(origin: Origin) -> list[Path]:
     return []
 
 
+def publishing(origin: Origin, keys: Path, seed: int) -> list[str]:
+    """The command line that publishes some made-up files."""
+    origin.keys.write_to(keys, origin.repository.fqrn)
+    program = [str(Path(sys.executable).with_name("cvmfs-mirror")), "publish"]
+    program += ["--synthetic", f"files=400,catalogs=20,seed={seed}", "--name", origin.fqrn]
+    return [*program, "--into", str(origin.storage), "--keys", str(keys)]
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_the_program_can_be_killed(keys: Keys, tmp_path: Path, seed: int) -> None:
     """SIGKILL at some moment: what was published is whole, and the program can be run again."""
     origin = Origin(tmp_path, keys)
     origin.publish(content(0))
     before = (origin.root / ".cvmfspublished").read_bytes()
-    origin.keys.write_to(tmp_path / "keys", origin.repository.fqrn)
-    program = [str(Path(sys.executable).with_name("cvmfs-mirror")), "publish"]
-    program += ["--synthetic", f"files=400,catalogs=20,seed={seed}", "--name", origin.fqrn]
-    program += ["--into", str(origin.storage), "--keys", str(tmp_path / "keys")]
+    program = publishing(origin, tmp_path / "keys", seed)
     files = random.Random(seed).randrange(430)
     with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and len(written(origin)) < files:

@@ -10,7 +10,9 @@ import os
 import stat
 import tarfile
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from mirror.errors import FormatError
 from mirror.stratum0.entry import pack_xattrs
 from mirror.stratum0.source import SourceEntry, TarSource
+from mirror.stratum0.tar_stream import members
 
 FORMATS = [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT]
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
@@ -57,7 +60,7 @@ def read(data: bytes) -> list[tuple[SourceEntry, bytes]]:
     return list(_read(io.BytesIO(data)))
 
 
-def _read(stream: io.BufferedIOBase) -> Iterator[tuple[SourceEntry, bytes]]:
+def _read(stream: io.IOBase) -> Iterator[tuple[SourceEntry, bytes]]:
     for entry in TarSource(stream, "x.tar").entries():  # type: ignore[arg-type]
         yield entry, entry.stream.read() if entry.stream else b""
 
@@ -224,26 +227,47 @@ def test_a_root_that_is_no_directory_is_refused() -> None:
         read(packed(Member("./", kind=tarfile.SYMTYPE, link="x")))
 
 
-def test_a_pipe_is_read_as_it_comes() -> None:
-    """Nothing is sought: the first entries are there before the last are written."""
-    data = packed(Member("one", bytes(100_000)), Member("two", bytes(100_000)))
+@contextmanager
+def piped(data: bytes, pause: threading.Event) -> Iterator[io.FileIO]:
+    """A pipe that gives 150,000 bytes, waits, and gives the rest."""
     reading, writing = os.pipe()
-    read_one = threading.Event()
 
     def write() -> None:
         with open(writing, "wb") as pipe:  # noqa: PTH123 - a descriptor
             pipe.write(data[:150_000])
             pipe.flush()
-            assert read_one.wait(30)
+            assert pause.wait(30)
             pipe.write(data[150_000:])
 
     writer = threading.Thread(target=write)
     writer.start()
-    with open(reading, "rb", buffering=0) as raw:  # noqa: PTH123 - a descriptor
-        found = {}
-        for entry, content in _read(raw):  # type: ignore[arg-type]
+    with io.FileIO(reading) as raw:
+        yield raw
+    writer.join()
+
+
+def test_a_pipe_is_read_as_it_comes() -> None:
+    """Nothing is sought: the first entries are there before the last are written."""
+    data = packed(Member("one", bytes(100_000)), Member("two", bytes(100_000)))
+    read_one = threading.Event()
+    found = {}
+    with piped(data, read_one) as raw:
+        for entry, content in _read(raw):
             found[entry.path] = content
             if entry.path == b"/one":
                 read_one.set()
-    writer.join()
     assert found == {b"": b"", b"/one": bytes(100_000), b"/two": bytes(100_000)}
+
+
+def test_members_are_forgotten() -> None:
+    """A tarball of ten million files needs no memory for them."""
+    tracemalloc.start()
+    peaks = []
+    for count in (300, 3000):
+        data = packed(*(Member(f"{number:05}") for number in range(count)))
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        assert sum(1 for _ in members(io.BytesIO(data))) == count
+        peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 500_000
