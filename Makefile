@@ -31,7 +31,7 @@ bench: $(READY)
 
 # The virtual environment is made once and again whenever the locked requirements change.
 $(READY): requirements/dev.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $(READY)
