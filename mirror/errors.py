@@ -48,7 +48,15 @@ class NotFound(UpstreamError):
 
 
 class Unavailable(UpstreamError):
-    """No usable answer: connection refused or broken, a 5xx or 429, a body cut short."""
+    """No usable answer: connection refused or broken, a 5xx or 429, a body cut short.
+
+    Attributes:
+        retry_after_s: how long the server asks to be left alone; None if it did not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class TooSlow(UpstreamError):

@@ -3,6 +3,7 @@
     base          the protocol `Upstream`: one request, consumed once per attempt
     http          the client: time-outs, minimum speed, TLS, proxy, limits
     retrying      what is worth asking again; once past all caches when the hash is wrong
+    retry_after   when a server in trouble wants to be asked again
     limited       how many requests are under way at once
     concurrency   the decision behind that: grow while it pays, shrink when it hurts
 

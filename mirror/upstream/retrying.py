@@ -20,25 +20,32 @@ class RetryPolicy:
     Attributes:
         retries: attempts after the first.
         initial_s: the longest first pause; each further one may be twice as long.
-        max_s: the longest pause of all.
+        max_s: the longest pause of our own choice.
+        longest_asked_s: the longest pause that a server may ask for; a run that holds the
+            replica's lock does not sit still for an hour because somebody said so.
     """
 
     retries: int = 3
     initial_s: float = 0.5
     max_s: float = 10.0
+    longest_asked_s: float = 60.0
 
-    def pause_s(self, attempt: int, draw: float) -> float:
+    def pause_s(self, attempt: int, draw: float, asked_s: float | None = None) -> float:
         """The pause after the attempt of that number, 1 being the first; ``draw`` is in [0, 1).
 
         Between half and all of what has doubled so far, so that many clients that failed
-        together do not come back together.
+        together do not come back together; on top of what the server asked for, for the same
+        reason.
         """
         ceiling = min(self.max_s, self.initial_s * 2.0 ** (attempt - 1))
-        return ceiling * (0.5 + draw / 2)
+        asked_s = min(asked_s or 0.0, self.longest_asked_s)
+        return asked_s + ceiling * (0.5 + draw / 2)
 
 
 class Retrying:
     """Time-outs and failures of a server: after a pause. Wrong bytes: at once, past caches, once.
+
+    A server that says when to come back (``Retry-After``) is left alone for that long.
 
     What is not there, or is refused, is not asked for again.
     """
@@ -80,7 +87,8 @@ class Retrying:
                     raise
                 self._tell(request, error)
                 draw = random.random()  # noqa: S311 - spreads load, guards nothing
-                await self._sleep(self._policy.pause_s(attempt, draw))
+                asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
+                await self._sleep(self._policy.pause_s(attempt, draw, asked_s))
 
     def _tell(self, request: Request, error: UpstreamError) -> None:
         self._emit(FetchRetried(self._fqrn, request.path, str(error)))

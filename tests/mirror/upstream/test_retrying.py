@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from contextlib import suppress
 
 import pytest
@@ -193,6 +194,23 @@ def test_pauses_double() -> None:
 def test_pauses_are_bounded(policy: RetryPolicy, attempt: int, draw: float) -> None:
     """No pause is longer than the longest, or negative, however many attempts there were."""
     assert 0 <= policy.pause_s(attempt, draw) <= policy.max_s
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "least_s"), [(None, 0.25), (0.0, 0.25), (7.0, 7.25), (3600.0, 60.25)]
+)
+def test_a_server_is_left_alone_as_long_as_it_asks(asked_s: float | None, least_s: float) -> None:
+    """On top of our own pause, and within reason: nobody makes us wait for an hour."""
+    desk = Desk(Unavailable("503", retry_after_s=asked_s))
+    assert desk.fetch() == b"hello"
+    (pause_s,) = desk.clock.pauses_s
+    assert least_s <= pause_s <= least_s + 0.25
+
+
+def test_what_a_server_asks_survives_the_way_between_processes() -> None:
+    """Bytes are fetched in workers, and pauses are made where their errors arrive."""
+    error = pickle.loads(pickle.dumps(Unavailable("503", 7.0)))
+    assert (str(error), error.retry_after_s) == ("503", 7.0)
 
 
 def test_it_says_where_the_inner_one_fetches_from() -> None:
