@@ -6,6 +6,9 @@
     retry_after   when a server in trouble wants to be asked again
     limited       how many requests are under way at once
     concurrency   the decision behind that: grow while it pays, shrink when it hurts
+    paced         how many requests and bytes there are in a second
+    pacing        the decision behind that: how long to wait
+    schedule      the limits by time of day
 
 A wish that cuts across is a decorator of the same protocol, stacked in `mirror.wiring`.
 """
