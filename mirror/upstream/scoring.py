@@ -1,0 +1,194 @@
+"""Which of several sources to ask: the good ones mostly, the bad ones rarely, the dead not at all.
+
+What happened goes in with the time it happened at; whom to ask comes out. No clock, no loop, no
+random numbers in here, and no upstream: whoever moves bytes can use it, one by one or in bulk:
+
+    index = board.choose(now_s, excluded)           # None: nobody is left
+    board.begin(index)                              # and exactly one of these three for each:
+    board.record_success(index, now_s, Delivery(latency_s, body_s, received_bytes))
+    board.record_failure(index, now_s, Fault.FAILED)
+    board.release(index)                            # ended without a verdict: cancelled
+
+**Cost.** A source costs the time that a usual object takes there, times how often one has to ask.
+The next request goes where cost times requests under way is lowest, so that the others get a share
+that fits them, and one that hangs gets no more. What is known fades: a source nobody asks is
+believed a little better every second, until it is asked again.
+
+**Reserve.** One source, Stratum 0, may be the reserve: as long as one of the others is not worse
+than it by more than `ScoringPolicy.spare_factor`, it is not asked.
+
+**Suspension** (the circuit breaker, `TrackRecord`). One that fails is not asked for a while, and
+then by one request alone; one that lied for a long while. When nobody else is left, those suspended
+may be asked all the same: then a doubtful source is better than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from mirror.upstream.track_record import (
+    FIXED_COST_S,
+    Delivery,
+    Fault,
+    ScoringPolicy,
+    Standing,
+    TrackRecord,
+)
+
+_ENOUGH_TO_KNOW: Final = 8
+"""Deliveries after which a source's usual latency is known."""
+
+
+class Scoreboard:
+    """The records of all sources, and the choice among them; see the module's text."""
+
+    def __init__(
+        self, count: int, *, reserve: int | None = None, policy: ScoringPolicy | None = None
+    ) -> None:
+        """Begin with nothing known, and everybody trusted.
+
+        Args:
+            count: how many sources there are; they are numbered from 0.
+            reserve: which of them to spare; None for none.
+            policy: when to lose patience.
+        """
+        self._policy = policy or ScoringPolicy()
+        self._records = [TrackRecord(self._policy) for _ in range(count)]
+        self._reserve = reserve if count > 1 else None
+
+    # --- whom to ask ------------------------------------------------------------------------------
+
+    def choose(
+        self, now_s: float, excluded: Collection[int] = (), *, even_suspended: bool = False
+    ) -> int | None:
+        """The source to ask next; None if there is none.
+
+        Args:
+            now_s: the time, of the clock that all records are made by.
+            excluded: who was asked already.
+            even_suspended: choose among those suspended if nobody else is left.
+        """
+        costs = self._costs(now_s)
+        pool = self._pool(now_s, excluded, costs)
+        if not pool and even_suspended:
+            return self._least_suspended(excluded)
+        probes = [index for index in pool if self._records[index].until_s is not None]
+        if probes:
+            return probes[0]
+        queued = {index: costs[index] * (self._records[index].under_way + 1) for index in pool}
+        return min(pool, key=queued.__getitem__, default=None)
+
+    def shares(self, now_s: float) -> tuple[float, ...]:
+        """What part of the requests should go where: for handing them out in bulk.
+
+        Adds up to 1; all zero if everybody is suspended.
+        """
+        costs = self._costs(now_s)
+        pool = self._pool(now_s, (), costs)
+        worth = [1.0 / cost if index in pool else 0.0 for index, cost in enumerate(costs)]
+        total = sum(worth)
+        return tuple(each / total if total else 0.0 for each in worth)
+
+    def _pool(self, now_s: float, excluded: Collection[int], costs: list[float]) -> list[int]:
+        """Who is worth asking: mirrors that are good enough, or else everybody who is there."""
+        there = [
+            index
+            for index, record in enumerate(self._records)
+            if index not in excluded and record.is_available(now_s)
+        ]
+        mirrors = [index for index in there if index != self._reserve]
+        if self._reserve is None or self._reserve not in there:
+            return mirrors
+        if self._records[self._reserve].heard_s is None:
+            return mirrors or there
+        bearable_s = costs[self._reserve] * self._policy.spare_factor
+        return [
+            index
+            for index in mirrors
+            if costs[index] <= bearable_s or self._records[index].until_s is not None
+        ] or there
+
+    def _least_suspended(self, excluded: Collection[int]) -> int | None:
+        """Rather one that failed than one that lied; then the one whose pause ends first."""
+        records = self._records
+        left = [index for index in range(len(records)) if index not in excluded]
+        return min(
+            left,
+            key=lambda index: (records[index].is_distrusted, records[index].until_s or 0.0),
+            default=None,
+        )
+
+    def _costs(self, now_s: float) -> list[float]:
+        known = [record.known_cost_s() for record in self._records]
+        best_s = min((each for each in known if each is not None), default=FIXED_COST_S)
+        return [record.cost_s(best_s, now_s) for record in self._records]
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    def begin(self, index: int) -> None:
+        """A request more is under way there; at one that is suspended it is the probe."""
+        record = self._records[index]
+        record.under_way += 1
+        record.is_probed = record.until_s is not None
+
+    def record_success(self, index: int, now_s: float, delivery: Delivery) -> bool:
+        """It delivered; returns whether that ends its suspension."""
+        record = self._records[index]
+        record.under_way -= 1
+        record.succeed(now_s, delivery)
+        return record.reinstate_if_due(now_s)
+
+    def record_failure(self, index: int, now_s: float, fault: Fault) -> float | None:
+        """It did not; returns for how long it is suspended for that, None if it is not."""
+        record = self._records[index]
+        record.under_way -= 1
+        return self._blame(record, now_s, fault)
+
+    def record_lie(self, index: int, now_s: float) -> float:
+        """What it delivered, and a success was recorded for, turned out to be wrong."""
+        return self._blame(self._records[index], now_s, Fault.LIED) or 0.0
+
+    def record_straggler(self, index: int, now_s: float) -> float | None:
+        """Another overtook it; the request itself ends with `release`. Returns as a failure."""
+        record = self._records[index]
+        record.straggle(now_s)
+        return record.suspend_if_due(now_s, Fault.FAILED)
+
+    def release(self, index: int) -> None:
+        """A request ended without a verdict: it was cancelled, or we failed ourselves."""
+        record = self._records[index]
+        record.under_way -= 1
+        record.is_probed = False
+
+    def _blame(self, record: TrackRecord, now_s: float, fault: Fault) -> float | None:
+        record.fail(now_s, fault)
+        if fault is Fault.LACKING:
+            record.reinstate_if_due(now_s)
+            return None
+        return record.suspend_if_due(now_s, fault)
+
+    # --- what is known ----------------------------------------------------------------------------
+
+    def has_answered(self, index: int) -> bool:
+        """Whether it gave one usable answer at all, be it that it lacks something."""
+        record = self._records[index]
+        return record.requests > record.failures
+
+    def patience_s(self, index: int) -> float | None:
+        """After how long without an answer it is a straggler; None while too little is known.
+
+        The average and four deviations, as for retransmissions in TCP: rarely wrong, never long.
+        """
+        record = self._records[index]
+        if record.latency_s is None or record.deliveries < _ENOUGH_TO_KNOW:
+            return None
+        return record.latency_s + 4 * record.deviation_s
+
+    def ranking(self, now_s: float) -> tuple[Standing, ...]:
+        """All of them, the best first, those suspended last."""
+        costs = self._costs(now_s)
+        order = sorted(
+            range(len(costs)), key=lambda i: (self._records[i].until_s is not None, costs[i], i)
+        )
+        return tuple(self._records[index].standing(index) for index in order)
