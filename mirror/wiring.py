@@ -17,9 +17,10 @@ from mirror.store.local import LocalStore
 from mirror.trust.master_keys import MasterKeys
 from mirror.trust.trusted_ensemble import TrustAnchor
 from mirror.upstream.base import Upstream
+from mirror.upstream.client import http_upstream
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
-from mirror.upstream.http import HttpOptions, HttpUpstream, http_session
 from mirror.upstream.limited import Limited
+from mirror.upstream.options import HttpOptions
 from mirror.upstream.retrying import Retrying, RetryPolicy
 
 
@@ -66,8 +67,7 @@ async def upstream(
     )
     limit = AdaptiveLimit(ConcurrencyRange(highest=fetch.max_connections))
     policy = RetryPolicy(retries=fetch.retries)
-    async with http_session(options) as session:
-        http = HttpUpstream(session, configured.stratum0, options)
+    async with http_upstream(configured.stratum0, options) as http:
         limited = Limited(http, limit)
         yield Retrying(limited, policy, Fqrn(configured.name), emit)
 

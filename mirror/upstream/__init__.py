@@ -1,7 +1,12 @@
 """Where bytes come from.
 
     base          the protocol `Upstream`: one request, consumed once per attempt
-    http          the client: time-outs, minimum speed, TLS, proxy, limits
+    options       how to talk to servers
+    answers       what an answer that is no success means
+    client        which client asks: the quick one where it can, the general one where it must
+    lean          the quick one
+    connection    one connection of it, with several requests on their way
+    http          the general one: redirects, tunnels, credentials
     retrying      what is worth asking again; once past all caches when the hash is wrong
     retry_after   when a server in trouble wants to be asked again
     limited       how many requests are under way at once

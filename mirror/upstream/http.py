@@ -1,4 +1,7 @@
-"""The HTTP client for Stratum 0: the only user of aiohttp's client (contract B.10, C.1).
+"""The HTTP client for what `lean` does not do, redirects and tunnels (contract B.10, C.1).
+
+The only user of aiohttp's client; imported only where it is needed, since that takes a tenth of a
+second.
 
 It asks as plainly as the reference client does: no Range, no condition, no encoding. Redirects are
 refused unless configured, since a repository's URL is part of what the operator trusts.
@@ -7,53 +10,20 @@ refused unless configured, since a repository's URL is part of what the operator
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
-from mirror.errors import (
-    ConfigError,
-    NotFound,
-    Refused,
-    TooLarge,
-    TooSlow,
-    Unavailable,
-    printable,
-)
+from mirror.errors import TooLarge, TooSlow, Unavailable, printable
+from mirror.upstream.answers import refusal, stalled, too_slow
 from mirror.upstream.base import Body, Consume, Request, T
+from mirror.upstream.options import HttpOptions, tls_context
 
 _PAST_CACHES: Final = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
-_TRY_AGAIN: Final = frozenset({408, 425, 429})
-_GONE: Final = frozenset({404, 410})
-
-
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """How to talk to servers.
-
-    Attributes:
-        timeout_s: to connect, to wait for the first byte, and the window of ``min_bytes_per_s``;
-            from the request to the end of the answer's headers twice as long.
-        min_bytes_per_s: slower than this over a whole window is `TooSlow`.
-        max_connections: open at once, to all servers.
-        follow_redirects: whether a 3xx is obeyed.
-        proxy: a forward proxy, ``http://host:port``; None goes directly.
-        ca_bundle: certificate authorities for HTTPS instead of the system's.
-    """
-
-    timeout_s: float = 10.0
-    min_bytes_per_s: int = 1024
-    max_connections: int = 256
-    follow_redirects: bool = False
-    proxy: str | None = None
-    ca_bundle: Path | None = None
 
 
 @asynccontextmanager
@@ -65,7 +35,7 @@ async def http_session(options: HttpOptions) -> AsyncIterator[aiohttp.ClientSess
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=options.max_connections, ssl=_tls(options.ca_bundle), ttl_dns_cache=60
+            limit=options.max_connections, ssl=tls_context(options.ca_bundle), ttl_dns_cache=60
         ),
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=options.timeout_s, sock_read=options.timeout_s
@@ -80,13 +50,6 @@ async def http_session(options: HttpOptions) -> AsyncIterator[aiohttp.ClientSess
     )
     async with session:
         yield session
-
-
-def _tls(ca_bundle: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_bundle)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"ca_bundle {ca_bundle}: not readable as PEM: {error}"]) from error
 
 
 class HttpUpstream:
@@ -144,10 +107,8 @@ class HttpUpstream:
             except TooSlow as error:
                 if window.is_stalled:
                     raise
-                raise TooSlow(
-                    f"{url}: less than {self._options.min_bytes_per_s} bytes a second for "
-                    f"{self._options.timeout_s:g} s"
-                ) from error
+                slow = too_slow(url, self._options.timeout_s, self._options.min_bytes_per_s)
+                raise TooSlow(slow) from error
             if piece is None:
                 return
             received += len(piece)
@@ -164,10 +125,7 @@ class HttpUpstream:
         try:
             yield
         except TimeoutError as error:
-            raise TooSlow(
-                f"{url}: nothing for {self._options.timeout_s:g} s; is the server up, and is "
-                "the network in between?"
-            ) from error
+            raise TooSlow(stalled(url, self._options.timeout_s)) from error
         except aiohttp.ClientPayloadError as error:
             raise Unavailable(f"{url}: the body was cut short") from error
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -208,18 +166,6 @@ class _SpeedWindow:
 
 
 def _require_success(response: aiohttp.ClientResponse, url: str) -> None:
-    status = response.status
-    reason = printable((response.reason or "")[:200])
-    answer = f"{url}: the server answered {status} {reason}".rstrip()
-    if status == 200:
-        return
-    if status in _GONE:
-        raise NotFound(answer)
-    if status >= 500 or status in _TRY_AGAIN:
-        raise Unavailable(answer)
-    location = response.headers.get("Location")
-    if location is not None:
-        raise Refused(
-            f"{answer} to {printable(location[:200])}; set follow_redirects if that is right"
-        )
-    raise Refused(answer)
+    error = refusal(url, response.status, response.reason or "", response.headers.get("Location"))
+    if error is not None:
+        raise error

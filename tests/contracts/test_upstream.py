@@ -12,8 +12,10 @@ from mirror.errors import Corrupted, NotFound, StoreFull, TooLarge
 from mirror.events import ignore
 from mirror.upstream.base import Body, Consume, Request, T, Upstream, read_all
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
-from mirror.upstream.http import HttpOptions, HttpUpstream, http_session
+from mirror.upstream.http import HttpUpstream, http_session
+from mirror.upstream.lean import lean_upstream
 from mirror.upstream.limited import Limited
+from mirror.upstream.options import HttpOptions
 from mirror.upstream.retrying import Retrying, RetryPolicy
 from tests.support.clock import FakeClock
 from tests.support.http_stratum0 import HttpStratum0
@@ -52,7 +54,15 @@ async def http(files: Mapping[str, bytes]) -> AsyncIterator[Upstream]:
             yield HttpUpstream(session, stratum0.url, options)
 
 
-@pytest.fixture(params=[simulated, limited, retrying, http])
+@asynccontextmanager
+async def lean(files: Mapping[str, bytes]) -> AsyncIterator[Upstream]:
+    """The quick one, likewise."""
+    with HttpStratum0(files) as stratum0:
+        async with lean_upstream(stratum0.url, HttpOptions()) as upstream:
+            yield upstream
+
+
+@pytest.fixture(params=[simulated, limited, retrying, http, lean])
 def opened(request: pytest.FixtureRequest) -> Opened:
     """A way to open an upstream that has these files."""
     found: Opened = request.param
