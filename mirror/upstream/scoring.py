@@ -139,11 +139,20 @@ class Scoreboard:
         record.succeed(now_s, delivery)
         return record.reinstate_if_due(now_s)
 
-    def record_failure(self, index: int, now_s: float, fault: Fault) -> float | None:
-        """It did not; returns for how long it is suspended for that, None if it is not."""
+    def record_failure(
+        self, index: int, now_s: float, fault: Fault, asked_s: float | None = None
+    ) -> float | None:
+        """It did not; returns for how long it is suspended for that, None if it is not.
+
+        Args:
+            index: who.
+            now_s: when.
+            fault: in what way.
+            asked_s: for how long it asked to be left alone, if it did.
+        """
         record = self._records[index]
         record.under_way -= 1
-        return self._blame(record, now_s, fault)
+        return self._blame(record, now_s, fault, asked_s)
 
     def record_lie(self, index: int, now_s: float) -> float:
         """What it delivered, and a success was recorded for, turned out to be wrong."""
@@ -161,12 +170,14 @@ class Scoreboard:
         record.under_way -= 1
         record.is_probed = False
 
-    def _blame(self, record: TrackRecord, now_s: float, fault: Fault) -> float | None:
+    def _blame(
+        self, record: TrackRecord, now_s: float, fault: Fault, asked_s: float | None = None
+    ) -> float | None:
         record.fail(now_s, fault)
         if fault is Fault.LACKING:
             record.reinstate_if_due(now_s)
             return None
-        return record.suspend_if_due(now_s, fault)
+        return record.suspend_if_due(now_s, fault, asked_s)
 
     # --- what is known ----------------------------------------------------------------------------
 

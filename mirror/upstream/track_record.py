@@ -199,10 +199,19 @@ class TrackRecord:
         """Whether it may be asked now: it is good, or due for a probe that nobody makes yet."""
         return self.until_s is None or (now_s >= self.until_s and not self.is_probed)
 
-    def suspend_if_due(self, now_s: float, fault: Fault) -> float | None:
-        """After a failure: for how long it is suspended for that; None if it is not."""
+    def suspend_if_due(
+        self, now_s: float, fault: Fault, asked_s: float | None = None
+    ) -> float | None:
+        """After a failure: for how long it is suspended for that; None if it is not.
+
+        A server that asked to be left alone (``Retry-After``) is, for as long as is reasonable.
+        """
         if fault is Fault.LIED:
             return self._suspend_liar(now_s)
+        if asked_s:
+            pause_s = min(asked_s, self._policy.max_pause_s)
+            self.until_s = max(now_s + pause_s, self.until_s or 0.0)
+            return pause_s
         if self.until_s is None:
             return self._suspend(now_s) if self._is_unbearable() else None
         # One that was under way when the suspension began is no news.
