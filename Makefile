@@ -27,7 +27,7 @@ soak: $(READY)
 
 bench: $(READY)
 	$(BIN)/python bench/snapshot.py $(ARGS)
-	$(BIN)/python bench/publish.py $(ARGS)
+	$(BIN)/python bench/publish.py
 
 # The virtual environment is made once and again whenever the locked requirements change.
 $(READY): requirements/dev.txt pyproject.toml

@@ -1,204 +1,163 @@
 """Snapshots of a generated repository, beside ``cvmfs_swissknife pull`` and ``cp -r``.
 
-    python bench/snapshot.py [--files 20000] [--catalogs 40] [--rounds 3] [--directory DIR]
+    python bench/snapshot.py                             every default case, in 15 minutes
+    python bench/snapshot.py --cases large-disk-loopback --rounds 5 --json results.json
+    python bench/snapshot.py --memory-run 20000 200000 2000000 --cases
+    python bench/snapshot.py --readme                    and put the tables into bench/README.md
 
-The origin is nginx where it is on PATH, else this project's own server in a process of its own;
-all peers fetch from the same one. Rounds are interleaved and medians are shown. DIR decides which
-file system is measured.
+A case is a corpus (large, tiny), the place of the replicas (tmpfs, disk) and the way to the origin
+(loopback; link: 50 ms round trip, needs root). Each round every peer makes its first snapshot, one
+with 1 % changed, and one with no news; rounds are interleaved, medians are shown. Nothing is
+deleted before the end, since ext4 is slow to create files for minutes after many were deleted, and
+each step begins with everything synced: ours syncs what it stores, the others leave that to later,
+which "then sync" shows.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import os
-import random
-import shutil
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.keys import Keys
-from tests.support.publisher import Repository
+from bench.corpora import Corpus, Plan
+from bench.link import Route, can_link, link, loopback
+from bench.measuring import Measure, measured
+from bench.origin import Origin, origin
+from bench.peers import Peer, peers
+from bench.report import Growth, Machine, Result, growth_table, put_into_readme, save
 
-FQRN = "bench.example.org"
-CLI = Path(sys.executable).with_name("cvmfs-mirror")
+CORPORA, PLACES = ("large", "tiny"), ("tmpfs", "disk")
+ROUTES: dict[str, Callable[[], AbstractContextManager[Route]]] = {
+    "loopback": loopback,
+    "link": link,
+}
+CASES = [f"{corpus}-{place}-{route}" for corpus in CORPORA for place in PLACES for route in ROUTES]
+DEFAULT_CASES = [case for case in CASES if not case.endswith("disk-link")]
+REVISIONS = 1, 2, 2
+FILES_A_CATALOG = 500
+_DAY_S = 86_400.0
 
 
 def main() -> None:
-    """Generate, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--catalogs", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--directory", type=Path, default=None)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
-        bench = Bench(Path(name), arguments.files, arguments.catalogs)
-        with origin(bench.published.parent) as url:
-            bench.run(url, arguments.rounds)
+    """Make what is missing, measure, print."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    options = _parser().parse_args()
+    machine = Machine.here()
+    print(machine, end="\n\n")
+    results: list[Result] = []
+    with ExitStack() as stack:
+        site = Site(options, stack)
+        for case in options.cases:
+            if case.endswith("-link") and not can_link():
+                print(f"{case} is left out: it needs root and /dev/net/tun\n")
+                continue
+            results.append(site.measure(case))
+            print(results[-1].table(), flush=True)
+        growth = [site.grow(files) for files in options.memory_run]
+        if growth:
+            print(growth_table(growth))
+    if options.json:
+        save(options.json, machine, results, growth)
+    if options.readme and results:
+        tables = "\n".join(each.table() for each in results)
+        put_into_readme("snapshots", f"{machine}.\n\n{tables}")
+    if options.readme and growth:
+        put_into_readme("memory", f"{machine}.\n\n{growth_table(growth)}")
 
 
-class Bench:
-    """Two revisions on disk, and what each peer does with them."""
+class Site:
+    """Where everything of one run is kept; all of it goes when the stack is closed."""
 
-    def __init__(self, directory: Path, files: int, catalogs: int) -> None:
-        self.directory = directory
-        self.published = directory / "origin" / "cvmfs" / FQRN
-        self.revisions = [directory / "rev1", directory / "rev2"]
-        self.key = directory / "master.pub"
-        keys = Keys.generate()
-        self.key.write_bytes(keys.master_pem)
-        repository = Repository(keys, FQRN)
-        tree = generate(files, catalogs)
-        repository.publish(tree)
-        repository.write_to(self.revisions[0])
-        draw = random.Random(2)
-        for contents in tree.values():
-            for path in draw.sample(sorted(contents), max(1, len(contents) // 100)):
-                contents[path] = draw.randbytes(len(contents[path]))
-        repository.publish(tree)
-        repository.write_to(self.revisions[1])
-        self.published.parent.mkdir(parents=True)
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        self._options = options
+        above = {"tmpfs": Path("/dev/shm"), "disk": options.directory}
+        self._places = {
+            name: Path(stack.enter_context(tempfile.TemporaryDirectory("-bench", dir=path)))
+            for name, path in above.items()
+        }
+        self._plans = {
+            "large": Plan(options.files, options.catalogs, 6656),
+            "tiny": Plan(3 * options.tiny_catalogs, options.tiny_catalogs, 200),
+        }
 
-    def publish(self, revision: int) -> None:
-        """Let the origin serve a revision."""
-        link = self.published.with_suffix(".new")
-        link.symlink_to(self.revisions[revision])
-        link.replace(self.published)
+    def measure(self, case: str) -> Result:
+        """All rounds of a case."""
+        corpus_name, place, route_name = case.split("-")
+        corpus = self._corpus(self._plans[corpus_name], "tmpfs")
+        corpus.warm()
+        is_slow = corpus_name == "tiny" or route_name == "link"
+        rounds = self._options.slow_rounds if is_slow else self._options.rounds
+        directory = self._places[place] / case
+        directory.mkdir()
+        with ROUTES[route_name]() as route, origin(corpus, route) as served:
+            result = Result(case, corpus, served.how, _file_system(directory))
+            for number in range(rounds):
+                for peer in peers():
+                    print(f"{case}, round {number + 1}: {peer.name}", file=sys.stderr)
+                    mine = directory / f"{number}-{peer.name.replace(' ', '-')}"
+                    measures = self._steps(peer, mine, served, self._options.patience)
+                    result.rounds.setdefault(peer.name, []).append(measures)
+        return result
 
-    def run(self, url: str, rounds: int) -> None:
-        """Measure every peer in turn, and print medians and ratios."""
-        peers: dict[str, Callable[[str], tuple[float, float, float]]] = {"cvmfs-mirror": self.ours}
-        if shutil.which("cvmfs_swissknife"):
-            peers["cvmfs_swissknife pull -n 16"] = self.reference
-        peers["cp -r (floor)"] = self.copy
-        results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in peers}
-        for _ in range(rounds):
-            for name, peer in peers.items():
-                results[name].append(peer(url))
-        ours = [statistics.median(column) for column in zip(*results["cvmfs-mirror"], strict=True)]
-        print(
-            f"{'seconds (and times as long as ours)':38}{'first':>16}{'1 % new':>16}{'no news':>16}"
-        )
-        for name, rows in results.items():
-            medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-            cells = [
-                "-" if math.isnan(m) else f"{m:.2f} ({m / o:.2f}x)"
-                for m, o in zip(medians, ours, strict=True)
-            ]
-            print(f"{name:38}" + "".join(f"{cell:>16}" for cell in cells))
+    def grow(self, files: int) -> Growth:
+        """What our memory does with so many files."""
+        plan = Plan(files, max(1, files // FILES_A_CATALOG), 200, revisions=1)
+        corpus = self._corpus(plan, "disk")
+        directory = self._places["disk"] / f"memory-{files}"
+        with loopback() as route, origin(corpus, route) as served:
+            first, no_news, _ = self._steps(peers()[0], directory, served, _DAY_S)
+        return Growth(corpus, first, no_news)
 
-    def three(self, snapshot: Callable[[bool], None]) -> tuple[float, float, float]:
-        """Time the first snapshot, the incremental one, and one without news."""
-        times = []
-        for revision, is_initial in ((0, True), (1, False), (1, False)):
-            self.publish(revision)
-            began = time.perf_counter()
-            snapshot(is_initial)
-            times.append(time.perf_counter() - began)
-        return times[0], times[1], times[2]
+    def _steps(
+        self, peer: Peer, directory: Path, served: Origin, patience_s: float
+    ) -> list[Measure]:
+        """One round of a peer; after a step that it did not end, there are no others."""
+        directory.mkdir()
+        measures: list[Measure] = []
+        for revision, command in zip(REVISIONS, peer.commands(directory, served), strict=False):
+            served.serve(revision)
+            measures.append(measured(command, directory, served.servers, patience_s))
+            if measures[-1].was_given_up:
+                return measures
+        peer.require_complete(directory, REVISIONS[len(measures) - 1], served)
+        return measures
 
-    def ours(self, url: str) -> tuple[float, float, float]:
-        """``cvmfs-mirror snapshot``, durable."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            config = Path(name) / "mirror.toml"
-            config.write_text(
-                f'[storage]\npath = "{name}/srv"\nspool = "{name}/spool"\n[[replica]]\n'
-                f'name = "{FQRN}"\nstratum0 = "{url}/cvmfs/{FQRN}"\nkeys = "{self.key}"\n'
-            )
-            command = [CLI, "--config", config, "snapshot"]
-            return self.three(lambda _: _run(command))
-
-    def reference(self, url: str) -> tuple[float, float, float]:
-        """The real pull, which never syncs."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            root, scratch = Path(name) / "root", Path(name) / "scratch"
-            for fan in [*(f"{byte:02x}" for byte in range(256)), "txn"]:
-                (root / "data" / fan).mkdir(parents=True)
-            scratch.mkdir()
-            command = [
-                *("cvmfs_swissknife", "pull", "-m", FQRN, "-u", f"{url}/cvmfs/{FQRN}"),
-                *("-w", f"file://{root}", "-r", f"local,{root}/data/txn,{root}", "-k", self.key),
-                *("-x", scratch, "-n", "16", "-t", "10", "-a", "3", "-R", f"{name}/reflog"),
-            ]
-            return self.three(lambda is_initial: _run([*command, "-i" if is_initial else "-p"]))
-
-    def copy(self, _url: str) -> tuple[float, float, float]:
-        """What the file system itself needs for the bytes of the first revision."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            times = []
-            for _ in range(3):
-                began = time.perf_counter()
-                target = tempfile.mkdtemp(dir=name)
-                _run(["cp", "-r", f"{self.revisions[0]}/.", target])
-                times.append(time.perf_counter() - began)
-            return times[0], float("nan"), float("nan")
+    def _corpus(self, plan: Plan, place: str) -> Corpus:
+        print(f"corpus {plan.name}", file=sys.stderr)
+        cache = self._options.cache or self._places[place]
+        return Corpus.made(plan, cache)
 
 
-def generate(files: int, catalogs: int) -> dict[str, dict[str, bytes]]:
-    """Files of lognormal size with a median of 8 KB, half of each compressible."""
-    draw = random.Random(1)
-    tree: dict[str, dict[str, bytes]] = {}
-    for number in range(files):
-        size = min(int(draw.lognormvariate(9.0, 1.5)), 1 << 20)
-        content = draw.randbytes(size // 2) + bytes(size - size // 2)
-        tree.setdefault(f"/sw/p{number % catalogs}", {})[f"f{number}"] = content
-    return tree
+def _file_system(directory: Path) -> str:
+    command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(directory)]
+    return subprocess.check_output(command, text=True).split()[-1]
 
 
-@contextmanager
-def origin(storage: Path) -> Iterator[str]:
-    """Serve ``storage`` as ``/cvmfs/…``; nginx if there is one."""
-    if shutil.which("nginx") is None:
-        command = [sys.executable, "-c", _SERVE, str(storage)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                yield server.stdout.readline().strip()
-            finally:
-                server.terminate()
-        return
-    with tempfile.TemporaryDirectory() as name:
-        config = Path(name) / "nginx.conf"
-        user = "user root;" if os.geteuid() == 0 else ""
-        port = 18_000 + os.getpid() % 10_000
-        config.write_text(
-            f"{user} worker_processes 1; daemon off; pid {name}/pid; error_log {name}/log;\n"
-            "events { worker_connections 1024; }\n"
-            "http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;\n"
-            f"server {{ listen 127.0.0.1:{port}; root {storage.parent}; }} }}\n"
-        )
-        with subprocess.Popen(["nginx", "-c", config, "-p", name]) as server:
-            try:
-                time.sleep(0.5)
-                yield f"http://127.0.0.1:{port}"
-            finally:
-                server.terminate()
-
-
-_SERVE = """
-import asyncio, sys, pathlib
-from mirror.serve.running import serving
-async def main():
-    async with serving(pathlib.Path(sys.argv[1]), [("127.0.0.1", 0)]) as urls:
-        print(urls[0], flush=True)
-        await asyncio.Event().wait()
-asyncio.run(main())
-"""
-
-
-def _run(command: list[str | Path]) -> None:
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        sys.exit(f"{command[0]} ended with {done.returncode}\n{done.stderr.decode()}")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--cases", nargs="*", choices=CASES, default=DEFAULT_CASES, metavar="CASE")
+    add("--rounds", type=int, default=3)
+    add("--slow-rounds", type=int, default=1, help="of tiny and link cases")
+    add("--patience", type=float, default=150.0, help="seconds, then a step is given up")
+    add("--files", type=int, default=20_000, help="of the large corpus")
+    add("--catalogs", type=int, default=40, help="of the large corpus")
+    add("--tiny-catalogs", type=int, default=10_000, help="of three tiny files each")
+    add("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to be measured")
+    add("--cache", type=Path, help="keeps the corpora for the next run")
+    add("--memory-run", type=int, nargs="+", default=[], metavar="FILES", help="our peak memory")
+    add("--json", type=Path, help="every round of everything")
+    add("--readme", action="store_true", help="put the tables into bench/README.md")
+    return parser
 
 
 if __name__ == "__main__":
