@@ -3,6 +3,8 @@
 [storage]
 path = "/srv/cvmfs"                 # <path>/<repository>/: the tree cvmfs_server keeps
 spool = "/var/spool/cvmfs"          # locks and reflog checksums, shared with cvmfs_server
+reserve = "1 %"                     # or a size, stays free; default: 1 %, at most 10 GiB
+cached_up_to = "1 MiB"              # larger objects leave the page cache when they are on the disk
 [serve]
 listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6
 [fetch]
@@ -13,10 +15,20 @@ max_connections = 256
 follow_redirects = false
 proxy = "http://proxy:3128"         # default: none
 ca_bundle = "/etc/ssl/my-ca.pem"    # default: the system's
+requests_per_s = 500                # in sum; default: no limit, and so the next three
+bytes_per_s = "100 MiB"
+source_requests_per_s = 200         # to each server
+source_bytes_per_s = "50 MiB"
+[[fetch.window]]                    # other limits at these hours, in local time
+from = "22:00"
+to = "06:00"
+bytes_per_s = "1 GiB"               # or any of the four; the others stay
 [trust]
 blacklist = "/etc/cvmfs/blacklist"  # default: that file, if it exists
 [snapshot]
 predecessor_days = 3                # how far back replaced revisions are still fetched
+io_priority = "best-effort"         # last in the queue for the disk; "idle" or "none"
+nice = 0                            # leaves processors to others, up to 19
 [[replica]]
 name = "software.example.org"
 stratum0 = "http://stratum0.example.org/cvmfs/software.example.org"
@@ -31,14 +43,18 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
+from mirror.amounts import FloorSize, Size, TimeOfDay, problem
 from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
+from mirror.store.reserve import Floor
+from mirror.upstream.schedule import Pace, Schedule, Window, overlapping
 
 DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/mirror.toml")
 DEFAULT_STORAGE: Final = Path("/srv/cvmfs")
@@ -47,36 +63,32 @@ DEFAULT_BLACKLIST: Final = Path("/etc/cvmfs/blacklist")
 _MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 
 
-def _problem(message: str) -> PydanticCustomError:
-    return PydanticCustomError("setting", "{message}", {"message": message})
-
-
 def _fqrn(name: str) -> str:
     try:
         return Fqrn(name).name
     except FormatError as error:
-        raise _problem(str(error)) from error
+        raise problem(str(error)) from error
 
 
 def _http_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise _problem(f"{url!r} is no URL; write http://host/path or https://host/path")
+        raise problem(f"{url!r} is no URL; write http://host/path or https://host/path")
     if parts.query or parts.fragment:
-        raise _problem(f"{url!r} has a '?' or '#'; leave off what follows")
+        raise problem(f"{url!r} has a '?' or '#'; leave off what follows")
     return url.rstrip("/")
 
 
 def _proxy_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
-        raise _problem(f"{url!r} is no proxy; write http://host:port, or leave it out for none")
+        raise problem(f"{url!r} is no proxy; write http://host:port, or leave it out for none")
     return url
 
 
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
-        raise _problem(f"'{path}' is relative; write the whole path from /")
+        raise problem(f"'{path}' is relative; write the whole path from /")
     return path
 
 
@@ -84,7 +96,7 @@ def _listen_address(text: str) -> str:
     try:
         split_address(text)
     except ValueError as error:
-        raise _problem(f"{text!r} is no address; write host:port, like [::]:8000") from error
+        raise problem(f"{text!r} is no address; write host:port, like [::]:8000") from error
     return text
 
 
@@ -106,6 +118,7 @@ def split_address(text: str) -> tuple[str, int]:
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
+Rate = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
@@ -117,6 +130,8 @@ class StorageSettings(_Table):
 
     path: AbsolutePath = DEFAULT_STORAGE
     spool: AbsolutePath = DEFAULT_SPOOL
+    reserve: FloorSize = Floor(0.01, 10 * GIB)
+    cached_up_to: Size = MIB
 
 
 class ServeSettings(_Table):
@@ -127,7 +142,48 @@ class ServeSettings(_Table):
     ] = ["127.0.0.1:8000"]
 
 
-class FetchSettings(_Table):
+class _Pace(_Table):
+    """How fast, in sum and from each server."""
+
+    requests_per_s: Rate | None = None
+    bytes_per_s: Annotated[Size, Field(gt=0)] | None = None
+    source_requests_per_s: Rate | None = None
+    source_bytes_per_s: Annotated[Size, Field(gt=0)] | None = None
+
+    @property
+    def total_pace(self) -> Pace:
+        """In sum."""
+        return Pace(self.requests_per_s, self.bytes_per_s)
+
+    @property
+    def source_pace(self) -> Pace:
+        """From each server."""
+        return Pace(self.source_requests_per_s, self.source_bytes_per_s)
+
+
+class WindowSettings(_Pace):
+    """The limits at some hours of the day."""
+
+    begins: Annotated[TimeOfDay, Field(alias="from")]
+    ends: Annotated[TimeOfDay, Field(alias="to")]
+
+    def window(self, pace: Pace) -> Window:
+        """These hours, at one of the two paces."""
+        return Window(self.begins, self.ends, pace)
+
+
+def _windows(windows: list[WindowSettings]) -> list[WindowSettings]:
+    for number, each in enumerate(windows, 1):
+        if each.begins == each.ends:
+            raise problem(f"[{number}] begins when it ends; leave it out, or change its hours")
+        if (each.total_pace, each.source_pace) == (Pace(), Pace()):
+            raise problem(f"[{number}] limits nothing; add bytes_per_s or requests_per_s to it")
+    for one, two in overlapping([each.window(Pace()) for each in windows]):
+        raise problem(f"[{one + 1}] and [{two + 1}] overlap; change the hours of one of them")
+    return windows
+
+
+class FetchSettings(_Pace):
     """How to talk to Stratum 0."""
 
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
@@ -137,6 +193,19 @@ class FetchSettings(_Table):
     follow_redirects: bool = False
     proxy: ProxyUrl | None = None
     ca_bundle: AbsolutePath | None = None
+    window: Annotated[list[WindowSettings], AfterValidator(_windows)] = []
+
+    @property
+    def total_schedule(self) -> Schedule:
+        """The limits of everything fetched, in sum."""
+        windows = tuple(each.window(each.total_pace) for each in self.window)
+        return Schedule(self.total_pace, windows)
+
+    @property
+    def source_schedule(self) -> Schedule:
+        """The limits of what is fetched from each server."""
+        windows = tuple(each.window(each.source_pace) for each in self.window)
+        return Schedule(self.source_pace, windows)
 
 
 class TrustSettings(_Table):
@@ -149,6 +218,8 @@ class SnapshotSettings(_Table):
     """What belongs to a snapshot."""
 
     predecessor_days: Annotated[int, Field(ge=0, le=36_500)] = 3
+    io_priority: Literal["none", "best-effort", "idle"] = "best-effort"
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
 
 
 class ReplicaSettings(_Table):
@@ -268,7 +339,9 @@ def _did_you_mean(location: tuple[int | str, ...]) -> str:
         "replica": ReplicaSettings,
     }
     table = tables.get(str(location[0]), Settings) if len(location) > 1 else Settings
-    known = list(table.model_fields)
+    if "window" in location[:-1]:
+        table = WindowSettings
+    known = [field.alias or name for name, field in table.model_fields.items()]
     close = difflib.get_close_matches(str(location[-1]), known, 1)
     return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
 

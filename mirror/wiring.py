@@ -21,6 +21,8 @@ from mirror.upstream.client import http_upstream
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
 from mirror.upstream.limited import Limited
 from mirror.upstream.options import HttpOptions
+from mirror.upstream.paced import Paced
+from mirror.upstream.pacing import Pacing
 from mirror.upstream.retrying import Retrying, RetryPolicy
 
 
@@ -47,11 +49,18 @@ def replica(settings: Settings, configured: ReplicaSettings) -> Replica:
     )
 
 
+def pacing(settings: Settings) -> Pacing:
+    """The limits of speed; one for all replicas that are worked on at the same time."""
+    return Pacing(settings.fetch.total_schedule, settings.fetch.source_schedule)
+
+
 @asynccontextmanager
 async def upstream(
-    settings: Settings, configured: ReplicaSettings, emit: Emit
+    settings: Settings, configured: ReplicaSettings, emit: Emit, paces: Pacing | None = None
 ) -> AsyncIterator[Upstream]:
-    """The way to Stratum 0: limited in number, of what is retried, of what HTTP brings.
+    """The way to Stratum 0: limited in number and speed, of what is retried, of what HTTP brings.
+
+    Without ``paces`` it has the whole of what is allowed for itself.
 
     Raises:
         ConfigError: the CA bundle cannot be read.
@@ -68,7 +77,8 @@ async def upstream(
     limit = AdaptiveLimit(ConcurrencyRange(highest=fetch.max_connections))
     policy = RetryPolicy(retries=fetch.retries)
     async with http_upstream(configured.stratum0, options) as http:
-        limited = Limited(http, limit)
+        pacers = (paces or pacing(settings)).towards(configured.stratum0)
+        limited = Limited(Paced(http, pacers) if pacers else http, limit)
         yield Retrying(limited, policy, Fqrn(configured.name), emit)
 
 

@@ -11,6 +11,7 @@ from mirror import wiring
 from mirror.cli.exit_codes import exit_code
 from mirror.cli.options import config_option, json_option, names_argument, run_async, settings
 from mirror.cli.output import count_text, print_json, size_text
+from mirror.cli.priority import give_way
 from mirror.cli.progress import shown_progress
 from mirror.config import ReplicaSettings, Settings
 from mirror.cvmfs.fqrn import Fqrn
@@ -61,6 +62,7 @@ def command(
     Safe beside cvmfs_server: both honour the same lock.
     """
     configured = settings(context)
+    _give_way(configured)
     options = SnapshotOptions(accepts_rollback=accept_rollback, repairs=repair)
     outcomes: dict[str, Outcome] = {}
     for each in configured.select(names):
@@ -71,6 +73,17 @@ def command(
     if as_json:
         print_json([_as_json(name, outcome) for name, outcome in outcomes.items()])
     return exit_code(*(each for each in outcomes.values() if isinstance(each, MirrorError)))
+
+
+def _give_way(configured: Settings) -> None:
+    """Before the first thread or process is started, so that all of them do."""
+    asked = configured.snapshot
+    if not give_way(asked.io_priority, asked.nice) and "io_priority" in asked.model_fields_set:
+        click.echo(
+            f"cvmfs-mirror: snapshot.io_priority: {asked.io_priority} is not possible on this "
+            "machine or in this sandbox; going on without",
+            err=True,
+        )
 
 
 async def _attempt(

@@ -4,6 +4,8 @@ base          the protocols `ObjectReader`, `ObjectStore`, `Upload`: the contrac
 local         files, in exactly the tree that cvmfs_server keeps
 local_upload  an object on its way into one
 group_commit  many commits, one sync: durable before visible, without an fsync per file
+reserve       stop before the disk is full
+page_cache    written pages that nobody will ask for soon make room
 threads       how blocking file work leaves the event loop
 syncfs        the system call that makes a whole file system durable
 file_errors   the operating system's errors, turned into ours with the fix

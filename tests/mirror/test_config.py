@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 
 import pytest
 
 from mirror.config import load_settings, parse_settings, split_address
 from mirror.errors import ConfigError
+from mirror.upstream.schedule import Pace
 
 REPLICA = """
 [[replica]]
 name = "software.example.org"
 stratum0 = "http://stratum0.example.org/cvmfs/software.example.org/"
 keys = "/etc/cvmfs/keys/example.org"
+"""
+
+WINDOW = """
+[[fetch.window]]
+from = "22:00"
+to = "06:00"
+bytes_per_s = 1
 """
 
 
@@ -65,6 +74,19 @@ def test_all_problems_are_reported_at_once() -> None:
         ("[serve]\nlisten = []", "serve.listen"),
         ("[serve]\nlisten = ['::1:80']", "[::]:8000"),
         ("[snapshot]\npredecessor_days = 'three'", "snapshot.predecessor_days"),
+        ("[snapshot]\nio_priority = 'idel'", "'idle'"),
+        ("[storage]\nreserve = '1 GBit'", "storage.reserve: "),
+        ("[fetch]\nbytes_per_s = 'fast'", '"50 MiB"'),
+        ("[fetch]\nbytes_per_s = 0", "fetch.bytes_per_s"),
+        ("[fetch]\nrequests_per_s = inf", "fetch.requests_per_s"),
+        (WINDOW.replace("22:00", "ten"), "fetch.window[1].from: 'ten' is no time of day"),
+        (
+            WINDOW.replace("from", "form"),
+            "fetch.window[1].form: no such setting; did you mean from",
+        ),
+        (WINDOW.replace("22:00", "06:00"), "fetch.window: [1] begins when it ends"),
+        (WINDOW.replace("bytes_per_s = 1", ""), "fetch.window: [1] limits nothing"),
+        (WINDOW + WINDOW.replace("22:00", "05:00"), "fetch.window: [1] and [2] overlap"),
     ],
 )
 def test_each_problem_says_what_to_do(text: str, word: str) -> None:
@@ -100,6 +122,25 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("missing", ".", "latin"):
         with pytest.raises(ConfigError, match=str(tmp_path)):
             load_settings(tmp_path / name)
+
+
+def test_limits_by_the_hour() -> None:
+    """In sum and for each server; a window changes what it states, and nothing else."""
+    limits = "[fetch]\nrequests_per_s = 7\nsource_bytes_per_s = '1 kB'\n"
+    fetch = parse_settings(limits + WINDOW, "mirror.toml").fetch
+    assert fetch.total_schedule.pace_at(time(12)) == Pace(7, None)
+    assert fetch.total_schedule.pace_at(time(23)) == Pace(7, 1)
+    assert fetch.source_schedule.pace_at(time(12)) == Pace(None, 1000)
+    assert fetch.source_schedule.pace_at(time(23)) == Pace(None, 1000)
+
+
+def test_nothing_is_limited_unless_asked() -> None:
+    """But a reserve of the disk is kept, the smaller of a hundredth and 10 GiB."""
+    settings = parse_settings("", "mirror.toml")
+    assert not settings.fetch.total_schedule.is_limited
+    assert not settings.fetch.source_schedule.is_limited
+    assert settings.storage.reserve.of(100 * 2**30) == 2**30
+    assert settings.storage.reserve.of(10**15) == 10 * 2**30
 
 
 def test_selecting_replicas() -> None:
