@@ -92,6 +92,48 @@ class FetchRetried(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFailed(Event):
+    """One of several sources did not deliver ``path`` for ``reason``; another one is asked."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSuspended(Event):
+    """A source is not asked for ``pause_s``, if others can be, for ``reason``."""
+
+    source: str
+    pause_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecovered(Event):
+    """A source that was suspended delivers again."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLied(Event):
+    """A source delivered other bytes for ``path`` than its hash names; they were thrown away."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePassedOver(Event):
+    """A source's manifest does not count for ``reason``: invalid, expired, older, not to be had."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectFailed(Event):
     """An object could not be brought home; the others go on, but nothing will be published."""
 

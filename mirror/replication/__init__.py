@@ -9,6 +9,7 @@ Two laws rule this room, and every replica ever made by cvmfs_server obeys them 
    manifest. Until the manifest is replaced, clients see the old, complete revision.
 
 snapshot      `SnapshotRun`: one attempt to bring one replica to the current revision
+survey        which source has the newest revision that may be believed
 origin        what it asks for beside the trees: root files, certificate, history, meta info
 walk          the tree of catalogs as one pipeline: everything in flight together
 graph         the decisions of the walk: what is next, what may be committed now

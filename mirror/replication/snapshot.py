@@ -30,11 +30,13 @@ from mirror.replication.publication import Publication, publish
 from mirror.replication.reflog_file import ReflogFile
 from mirror.replication.repairing import Repairing
 from mirror.replication.replica import Replica, served_manifest
+from mirror.replication.survey import Survey
 from mirror.replication.tallying import Tallying
 from mirror.replication.walk import Walk
 from mirror.store.memory import MemoryStore
 from mirror.trust.trusted_ensemble import Ensemble
 from mirror.upstream.base import Upstream
+from mirror.upstream.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class SnapshotRun:
 
         Args:
             replica: which, and where.
-            upstream: from where.
+            upstream: from where; `Sources` if there are several.
             now: the moment that expiry is judged by, and that is written down.
             emit: hears what happens.
             options: what is asked of this run beyond the usual.
@@ -121,6 +123,7 @@ class SnapshotRun:
         self._origin = Origin(upstream, replica.store, replica.limits)
         self._reflog_file = ReflogFile(replica.store, replica.spool, replica.fqrn, emit)
         self._site = Site(
+        self._root_files = self._origin  # of the one source whose manifest it will be
             replica.fqrn, upstream, replica.store, replica.scratch, replica.limits, emit
         )
         self._served: Manifest | None = None
@@ -187,12 +190,13 @@ class SnapshotRun:
         self._emit(SnapshotStarted(self._replica.fqrn, self._upstream.source, self._is_initial))
 
     async def _accept_ensemble(self) -> Ensemble:
-        await self._origin.require_replica_permission()
-        not_before = None if self._options.accepts_rollback else self._served
-        ensemble = await self._origin.accept_ensemble(self._replica.anchor, self._now, not_before)
-        revision = ensemble.manifest.revision
+        survey = Survey(self._replica, Sources.of(self._upstream), self._now, self._emit)
+        accepts_rollback = self._options.accepts_rollback
+        found = await survey.run(self._served, accepts_rollback=accepts_rollback)
+        revision = found.ensemble.manifest.revision
         self._emit(ManifestAccepted(self._replica.fqrn, revision, self._served_revision))
-        return ensemble
+        self._root_files = found.origin
+        return found.ensemble
 
     async def _replicate(self, ensemble: Ensemble) -> SnapshotReport:
         """Fetch what is missing, then publish; or only refresh the whitelist."""
@@ -251,7 +255,7 @@ class SnapshotRun:
     async def _publish(self, ensemble: Ensemble, reflog: Reflog | None) -> None:
         pkcs7 = None
         if ensemble.whitelist.uses_pkcs7:
-            pkcs7 = await self._origin.root_file(WHITELIST_PKCS7)
+            pkcs7 = await self._root_files.root_file(WHITELIST_PKCS7)
         await publish(Publication(ensemble, pkcs7, reflog), self._store, self._reflog_file)
 
     # --- what the steps need ----------------------------------------------------------------------

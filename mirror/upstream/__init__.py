@@ -14,6 +14,11 @@
     paced         how many requests and bytes there are in a second
     pacing        the decision behind that: how long to wait
     schedule      the limits by time of day
+    sources       several servers as one, each object from the best of them
+    race          a second one is asked when the first is late
+    scored        what a source does goes on the scoreboard
+    scoring       the decision behind that: whom to ask
+    track_record  what is known of one source, and when it is suspended
 
 A wish that cuts across is a decorator of the same protocol, stacked in `mirror.wiring`.
 """
