@@ -28,7 +28,8 @@ from mirror.upstream.retrying import Retrying, RetryPolicy
 
 def local_store(settings: Settings, fqrn: Fqrn) -> LocalStore:
     """The tree of one repository."""
-    return LocalStore(settings.storage.path / fqrn.name)
+    storage = settings.storage
+    return LocalStore(storage.path / fqrn.name, storage.reserve, storage.cached_up_to)
 
 
 def replica(settings: Settings, configured: ReplicaSettings) -> Replica:

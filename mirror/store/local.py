@@ -30,7 +30,8 @@ from mirror.cvmfs.paths import (
 from mirror.errors import FormatError, ObjectMissing, StoreError
 from mirror.store.file_errors import translated
 from mirror.store.group_commit import GroupCommit
-from mirror.store.local_upload import FileCommit, LocalUpload, Source
+from mirror.store.local_upload import FileCommit, LocalUpload, Source, unreserved
+from mirror.store.reserve import Floor, Reserve
 from mirror.store.syncfs import syncfs
 from mirror.store.threads import in_thread
 
@@ -44,9 +45,19 @@ _BLOCK_BYTES: Final = 1024 * 1024
 class LocalStore:
     """One repository's tree below ``root``; see `ObjectStore` for the contract."""
 
-    def __init__(self, root: Path) -> None:
-        """Point at ``<storage>/<fqrn>``; nothing is touched yet."""
+    def __init__(
+        self, root: Path, reserve: Floor | None = None, cached_up_to: int | None = None
+    ) -> None:
+        """Point at ``<storage>/<fqrn>``; nothing is touched yet.
+
+        Args:
+            root: the tree.
+            reserve: of the disk, that objects do not touch; None for nothing.
+            cached_up_to: bytes of the largest new object that stays in memory; None for any.
+        """
         self.root = root
+        self._require = Reserve(root, reserve).require if reserve else unreserved
+        self._cached_up_to = cached_up_to
         self._prefix = f"{_OURS}{os.getpid()}.{secrets.token_hex(4)}"
         self._numbers = count()  # unlike a generator, safe to draw from in several threads
         self._group = GroupCommit(lambda: syncfs(root))
@@ -95,7 +106,7 @@ class LocalStore:
 
     def upload(self, algorithm: Algorithm) -> LocalUpload:
         """As `ObjectStore.upload`."""
-        return LocalUpload(algorithm, self._temporary, self._commit)
+        return LocalUpload(algorithm, self._temporary, self._commit, self._require)
 
     async def place_alternative(self, content_hash: ContentHash) -> None:
         """As `ObjectStore.place_alternative`: a relative link, as cvmfs_server makes it."""
@@ -200,7 +211,9 @@ class LocalStore:
         return self.root / TEMPORARIES / f"{self._prefix}.{next(self._numbers)}"
 
     async def _commit(self, content_hash: ContentHash, source: Source) -> None:
-        await self._group.carry_out(FileCommit(source, self._temporary(), self._path(content_hash)))
+        temporary, target = self._temporary(), self._path(content_hash)
+        commit = FileCommit(source, temporary, target, self._require, self._cached_up_to)
+        await self._group.carry_out(commit)
 
     def _path(self, content_hash: ContentHash) -> Path:
         return self.root / object_path(content_hash)

@@ -14,6 +14,7 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.paths import object_path
 from mirror.errors import Corrupted, StoreError
 from mirror.store.file_errors import translated
+from mirror.store.page_cache import drop_pages
 from mirror.store.threads import in_thread
 
 Source = Path | list[bytes]
@@ -24,21 +25,41 @@ _BUFFER_BYTES: Final = 128 * 1024
 _FILE_MODE: Final = 0o644
 
 
+Require = Callable[[int], None]
+"""Raises `StoreFull` if so many bytes may not be written; see `Reserve.require`."""
+
+
+def unreserved(_size_bytes: int) -> None:
+    """Write as long as there is room at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileCommit:
-    """Bytes and the name they are to have; see `group_commit.Commit`."""
+    """Bytes and the name they are to have; see `group_commit.Commit`.
+
+    Attributes:
+        source: the bytes.
+        temporary: where they are written first.
+        target: their name.
+        require: asked before they are written.
+        cached_up_to: bytes of the largest file that stays in the page cache; None for any.
+    """
 
     source: Source
     temporary: Path
     target: Path
+    require: Require = unreserved
+    cached_up_to: int | None = None
 
     def stage(self) -> None:
         """Write a temporary file, unless the bytes are in one already."""
         if isinstance(self.source, list):
+            data = b"".join(self.source)
+            self.require(len(data))
             with translated(self.temporary):
                 descriptor = _create(self.temporary)
                 try:
-                    _write_all(descriptor, b"".join(self.source))
+                    _write_all(descriptor, data)
                 finally:
                     os.close(descriptor)
 
@@ -48,7 +69,9 @@ class FileCommit:
             self.temporary.unlink(missing_ok=True)
 
     def reveal(self) -> None:
-        """Rename it."""
+        """Rename it; before that, make room in memory, since nobody can be reading it yet."""
+        if self.cached_up_to is not None and isinstance(self.source, Path):
+            drop_pages(self.source, self.cached_up_to)
         staged = self.temporary if isinstance(self.source, list) else self.source
         with translated(self.target):
             try:
@@ -75,6 +98,7 @@ class LocalUpload:
         algorithm: Algorithm,
         temporary: Callable[[], Path],
         commit: Callable[[ContentHash, Source], Awaitable[None]],
+        require: Require = unreserved,
     ) -> None:
         """Begin.
 
@@ -82,10 +106,12 @@ class LocalUpload:
             algorithm: of the hash that will be expected.
             temporary: names a file that may be created.
             commit: makes verified bytes visible.
+            require: asked before bytes are written to a file.
         """
         self._algorithm = algorithm
         self._temporary = temporary
         self._commit = commit
+        self._require = require
         self._hasher = algorithm.hasher()
         self._pieces: list[bytes] = []
         self._buffered_bytes = 0
@@ -170,6 +196,7 @@ class LocalUpload:
 
     def _spill(self) -> Path:
         """Move what is buffered to the file, and into the hash on the way; blocks."""
+        self._require(self._buffered_bytes)
         path = self._path = self._path or self._temporary()
         pieces, self._pieces, self._buffered_bytes = self._pieces, [], 0
         with translated(path):

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from mirror.cvmfs.content_hash import Algorithm, ContentHash
+from mirror.cvmfs.paths import object_path
+from mirror.store.local import LocalStore
 from mirror.store.page_cache import drop_pages
 from mirror.store.syncfs import syncfs
+from tests.support.loops import run
 
 SIZE = 2**20
 
@@ -57,3 +61,21 @@ def test_what_is_gone_is_gone(tmp_path: Path) -> None:
     drop_pages(tmp_path / "absent", 0)
     drop_pages(tmp_path, -1)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_large_objects_of_a_store(tmp_path: Path, synced: Path) -> None:
+    """When a large object is there, its bytes are on the disk and not in memory."""
+    content = synced.read_bytes()
+    name = ContentHash.of(Algorithm.SHA1, content)
+
+    async def put(cached_up_to: int | None) -> bool:
+        store = LocalStore(tmp_path, cached_up_to=cached_up_to)
+        await store.prepare()
+        async with store.upload(name.algorithm) as upload:
+            await upload.write(content)
+            await upload.commit(name)
+        return is_in_memory(tmp_path / object_path(name))
+
+    assert run(put(None))
+    assert run(put(SIZE))
+    assert not run(put(SIZE - 1))

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.errors import StoreFull, StoreUnavailable
+from mirror.store.local import LocalStore
 from mirror.store.reserve import Floor, Reserve
+from tests.support.loops import run
 
 BLOCK = 4096
 GIB = 2**30
@@ -153,3 +156,30 @@ def test_a_real_file_system(tmp_path: Path) -> None:
         Reserve(tmp_path, Floor(0.999_999)).require(1)
     with pytest.raises(StoreUnavailable, match="No such file"):
         Reserve(tmp_path / "absent", Floor(0.1)).require(1)
+
+
+async def put(store: LocalStore, content: bytes) -> None:
+    """Commit an object."""
+    async with store.upload(Algorithm.SHA1) as upload:
+        await upload.write(content)
+        await upload.commit(ContentHash.of(Algorithm.SHA1, content))
+
+
+@pytest.mark.parametrize("content", [b"small", bytes(2**20)], ids=["small", "large"])
+def test_objects_do_not_touch_the_reserve(tmp_path: Path, content: bytes) -> None:
+    """Neither those in memory until they are committed, nor those that go to a file before."""
+    store = LocalStore(tmp_path, Floor(0.999_999))
+    run(store.prepare())
+    with pytest.raises(StoreFull, match=r"lower \[storage\] reserve"):
+        run(put(store, content))
+    assert not list((tmp_path / "data" / "txn").iterdir())
+    run(put(LocalStore(tmp_path, Floor(1.0, 1)), content))
+
+
+def test_root_files_may_use_the_reserve(tmp_path: Path) -> None:
+    """A replica whose whitelist is not renewed is lost to its clients."""
+    store = LocalStore(tmp_path, Floor(0.999_999))
+    run(store.prepare())
+    run(store.write_root_file(".cvmfswhitelist", b"renewed"))
+    run(store.write_root_file(".cvmfs_status.json", b"{}", is_durable=False))
+    assert run(store.read_root_file(".cvmfswhitelist", 100)) == b"renewed"
