@@ -16,7 +16,10 @@ from mirror.upstream.http import HttpUpstream, http_session
 from mirror.upstream.lean import lean_upstream
 from mirror.upstream.limited import Limited
 from mirror.upstream.options import HttpOptions
+from mirror.upstream.paced import Paced
+from mirror.upstream.pacing import Pacer
 from mirror.upstream.retrying import Retrying, RetryPolicy
+from mirror.upstream.schedule import Pace, Schedule
 from tests.support.clock import FakeClock
 from tests.support.http_stratum0 import HttpStratum0
 from tests.support.loops import run
@@ -46,6 +49,13 @@ async def retrying(files: Mapping[str, bytes]) -> AsyncIterator[Upstream]:
 
 
 @asynccontextmanager
+async def paced(files: Mapping[str, bytes]) -> AsyncIterator[Upstream]:
+    """And this one, be its limits ever so low."""
+    pacers = [Pacer(Schedule(Pace(requests_per_s=0.01, bytes_per_s=1)))]
+    yield Paced(SimulatedStratum0(files), pacers, sleep=FakeClock().sleep)
+
+
+@asynccontextmanager
 async def http(files: Mapping[str, bytes]) -> AsyncIterator[Upstream]:
     """The real one, against a real server."""
     with HttpStratum0(files) as stratum0:
@@ -62,7 +72,7 @@ async def lean(files: Mapping[str, bytes]) -> AsyncIterator[Upstream]:
             yield upstream
 
 
-@pytest.fixture(params=[simulated, limited, retrying, http, lean])
+@pytest.fixture(params=[simulated, limited, retrying, paced, http, lean])
 def opened(request: pytest.FixtureRequest) -> Opened:
     """A way to open an upstream that has these files."""
     found: Opened = request.param

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import time
 
 import pytest
 
-from mirror.upstream.base import Request, read_all
+from mirror.upstream.base import Request, Upstream, read_all
+from mirror.upstream.http import HttpUpstream, http_session
+from mirror.upstream.lean import lean_upstream
+from mirror.upstream.options import HttpOptions
 from mirror.upstream.paced import Paced, local_time
 from mirror.upstream.pacing import Pacer
 from mirror.upstream.schedule import Pace, Schedule
+from tests.support.http_stratum0 import HttpStratum0
 from tests.support.loops import run
 from tests.support.simulated import SimulatedStratum0
 
@@ -69,6 +75,36 @@ def test_nobody_waits_without_need(paces: tuple[Pace, ...]) -> None:
     desk = Desk(*paces)
     desk.fetch("small", "large")
     assert desk.pauses_s == []
+
+
+@asynccontextmanager
+async def aiohttps(url: str, options: HttpOptions) -> AsyncIterator[Upstream]:
+    """The general client."""
+    async with http_session(options) as session:
+        yield HttpUpstream(session, url, options)
+
+
+@pytest.mark.parametrize("client", [lean_upstream, aiohttps])
+def test_a_pause_is_not_a_slow_server(
+    client: Callable[[str, HttpOptions], AbstractAsyncContextManager[Upstream]],
+) -> None:
+    """Though it takes longer than a server may take, and holds up what the server would send."""
+    options = HttpOptions(timeout_s=1, min_bytes_per_s=100_000)
+    files = {"huge": bytes(2**24)}
+    pauses_s: list[float] = []
+
+    async def sleep(pause_s: float) -> None:
+        pauses_s.append(pause_s)
+        await asyncio.sleep(2 * options.timeout_s if len(pauses_s) == 1 else 0)
+
+    async def main(url: str) -> bytes:
+        async with client(url, options) as http:
+            paced = Paced(http, [Pacer(Schedule(Pace(bytes_per_s=1)))], sleep=sleep)
+            return await paced.fetch(Request("huge", 2**24), read_all)
+
+    with HttpStratum0(files) as stratum0:
+        assert run(main(stratum0.url)) == files["huge"]
+    assert len(pauses_s) > 2
 
 
 def test_it_says_where_the_inner_one_fetches_from() -> None:
