@@ -9,8 +9,9 @@
     ConfigError        usage or configuration                     exit 2
 
 ``str()`` of each is one line an operator can act on: it names the file or the object, the value,
-and the fix. `SnapshotFailed` sums up the failures of a whole run and takes the exit code of the
-gravest. A RuntimeError is always a mistake of ours and is never caught.
+and the fix; and it is the same in another process. `SnapshotFailed` sums up the failures of a whole
+run and takes the exit code of the gravest. A RuntimeError is always a mistake of ours and is never
+caught.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class ConfigError(MirrorError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(problems))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
+        return type(self), (self.problems,)
 
 
 # --- their server ---------------------------------------------------------------------------------
@@ -182,3 +186,6 @@ class SnapshotFailed(MirrorError):
             f"{count} object{'s' if count != 1 else ''} could not be fetched, so nothing was "
             f"published and the old revision is still served: {shown}{more}"
         )
+
+    def __reduce__(self) -> tuple[type[SnapshotFailed], tuple[object, ...]]:
+        return type(self), (self.failures, self.count)
