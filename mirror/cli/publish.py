@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import ConfigError
 from mirror.stratum0.entry import ROOT
 from mirror.stratum0.keys import PublisherKeys
-from mirror.stratum0.packing import PackingOptions
+from mirror.stratum0.packer import PackingOptions
 from mirror.stratum0.publishing import (
     Progress,
     Publication,
@@ -122,7 +123,7 @@ def command(
     )
     keys = PublisherKeys.load_or_make(key_directory, name)
     repository = Stratum0Repository(into, name)
-    with repository.locked(), _progress(quiet=as_json) as progress:
+    with _stoppable(), repository.locked(), _progress(quiet=as_json) as progress:
         report = Publication(repository, keys, options, progress).run(source)
     if as_json:
         print_json(_as_json(name, report, key_directory))
@@ -152,6 +153,16 @@ def _path(text: str) -> bytes:
     if any(part in (".", "..") for part in parts):
         raise click.BadParameter(f"{text}: write a path inside the repository, without . or ..")
     return "".join(f"/{part}" for part in parts).encode("utf-8", "surrogateescape") or ROOT
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM, like Ctrl-C, ends it only after everything is cleaned up."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

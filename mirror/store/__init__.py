@@ -3,6 +3,7 @@
 base          the protocols `ObjectReader`, `ObjectStore`, `Upload`: the contract
 local         files, in exactly the tree that cvmfs_server keeps
 local_upload  an object on its way into one
+staging       objects of a publisher, which several processes write and one reveals
 group_commit  many commits, one sync: durable before visible, without an fsync per file
 reserve       stop before the disk is full
 page_cache    written pages that nobody will ask for soon make room

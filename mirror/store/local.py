@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -27,11 +27,12 @@ from mirror.cvmfs.paths import (
     is_root_file,
     object_path,
 )
-from mirror.errors import FormatError, ObjectMissing, StoreError
+from mirror.errors import FormatError, ObjectMissing
 from mirror.store.file_errors import translated
 from mirror.store.group_commit import GroupCommit
 from mirror.store.local_upload import FileCommit, LocalUpload, Source, unreserved
 from mirror.store.reserve import Floor, Reserve
+from mirror.store.staging import StagedCommit, Staging
 from mirror.store.syncfs import syncfs
 from mirror.store.threads import in_thread
 
@@ -58,7 +59,7 @@ class LocalStore:
         self.root = root
         self._require = Reserve(root, reserve).require if reserve else unreserved
         self._cached_up_to = cached_up_to
-        self._prefix = f"{_OURS}{os.getpid()}.{secrets.token_hex(4)}"
+        self._prefix = _fresh_prefix()
         self._numbers = count()  # unlike a generator, safe to draw from in several threads
         self._group = GroupCommit(lambda: syncfs(root))
 
@@ -108,6 +109,14 @@ class LocalStore:
         """As `ObjectStore.upload`."""
         return LocalUpload(algorithm, self._temporary, self._commit, self._require)
 
+    async def sync(self) -> None:
+        """Make durable what other processes have staged, before they give it names.
+
+        Raises:
+            StoreFull, StoreUnavailable: some of it did not reach the disk.
+        """
+        await self._group.carry_out(StagedCommit(self.root, ()))
+
     async def place_alternative(self, content_hash: ContentHash) -> None:
         """As `ObjectStore.place_alternative`: a relative link, as cvmfs_server makes it."""
         target = alternative_target(content_hash)
@@ -152,29 +161,9 @@ class LocalStore:
         """Whether an object is there; blocks."""
         return self._is_present(content_hash)
 
-    def staged(self, content_hash: ContentHash, data: bytes) -> FileCommit:
-        """Write an object where nobody looks; blocks. The caller has hashed ``data`` itself.
-
-        Raises:
-            StoreFull, StoreUnavailable: it cannot be kept.
-        """
-        commit = FileCommit([data], self._temporary(), self._path(content_hash))
-        try:
-            commit.stage()
-        except StoreError:
-            commit.discard()
-            raise
-        return FileCommit(commit.temporary, commit.temporary, commit.target)
-
-    def reveal_all(self, commits: Iterable[FileCommit]) -> None:
-        """Sync once, then give staged objects their names; blocks.
-
-        Raises:
-            StoreFull, StoreUnavailable: what was not revealed stays hidden.
-        """
-        syncfs(self.root)
-        for commit in commits:
-            commit.reveal()
+    def staging(self) -> Staging:
+        """A place for what is published next; `prepare` clears what a crash leaves there."""
+        return Staging(self.root, _fresh_prefix())
 
     def prepare_now(self) -> None:
         """As `prepare`; blocks."""
@@ -184,7 +173,8 @@ class LocalStore:
         """As `write_root_file`, durable; blocks."""
         commit = FileCommit([data], self._temporary(), self._root_file(name))
         commit.stage()
-        self.reveal_all([commit])
+        syncfs(self.root)
+        commit.reveal()
         syncfs(self.root)
 
     def delete_now(self, content_hash: ContentHash) -> None:
@@ -257,6 +247,10 @@ class LocalStore:
                         is_dead = entry.name.startswith(_OURS) or entry.stat().st_mtime < too_old
                         if is_dead and not entry.is_dir(follow_symlinks=False):
                             Path(entry).unlink()
+
+
+def _fresh_prefix() -> str:
+    return f"{_OURS}{os.getpid()}.{secrets.token_hex(4)}"
 
 
 def _is_hash_of_nothing(content_hash: ContentHash) -> bool:

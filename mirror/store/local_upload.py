@@ -57,9 +57,9 @@ class FileCommit:
             data = b"".join(self.source)
             self.require(len(data))
             with translated(self.temporary):
-                descriptor = _create(self.temporary)
+                descriptor = create(self.temporary)
                 try:
-                    _write_all(descriptor, data)
+                    write_all(descriptor, data)
                 finally:
                     os.close(descriptor)
 
@@ -201,10 +201,10 @@ class LocalUpload:
         pieces, self._pieces, self._buffered_bytes = self._pieces, [], 0
         with translated(path):
             if self._descriptor is None:
-                self._descriptor = _create(path)
+                self._descriptor = create(path)
             for piece in pieces:
                 self._hasher.update(piece)
-                _write_all(self._descriptor, piece)
+                write_all(self._descriptor, piece)
         return path
 
     def _spill_last(self) -> None:
@@ -225,12 +225,13 @@ class LocalUpload:
                 os.close(descriptor)
 
 
-def _create(path: Path) -> int:
+def create(path: Path | str) -> int:
+    """A new file to write to, by its descriptor."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     return os.open(path, flags, _FILE_MODE)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
     """A nearly full disk takes a part and says so only to the next call: there must be one."""
     rest = memoryview(data)
     while rest:

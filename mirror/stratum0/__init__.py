@@ -8,7 +8,9 @@ repository it began can be continued here.
     entry        one of them: a file, directory, link or special file
     tar_stream   tarballs that must be whole
     chunking     large contents cut where they say, as the reference cuts them
-    packing      contents → stored objects, compressed and hashed on all cores
+    packer       contents → staged objects, compressed and hashed
+    workers      an ordered map over processes
+    packing      a packer at work, in processes if it is worth it, and the account of what is new
     tree         the whole repository while it changes, in a temporary database
     nesting      where nested catalogs begin: markers, ``.cvmfsdirtab``, size
     markers      marks for those that nobody marked

@@ -1,62 +1,71 @@
-"""Contents → stored objects, compressed and hashed on all cores.
+"""Contents → stored objects, compressed and hashed on all processors.
 
-zlib and the hash functions let go of Python's lock, so threads are enough. Objects are staged where
-nobody looks; `Packing.settle` syncs once and then gives all of them their names: a publication that
-was killed leaves nothing half written, and catalogs can follow.
+`Packer` does the work: in this process as long as there is little of it, else in `Workers`, since
+threads would wait for Python's lock. Here is the account: which objects are staged, how many are
+new. `Packing.settle` syncs once and then gives all of them their names: a publication that was
+killed leaves nothing half written, and catalogs can follow.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 
-from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
-from mirror.cvmfs.limits import MIB
-from mirror.errors import ConfigError
+from mirror.cvmfs.content_hash import ContentHash, Suffix
+from mirror.cvmfs.limits import KIB, MIB
 from mirror.store.local import LocalStore
-from mirror.store.local_upload import FileCommit
-from mirror.stratum0.chunking import ChunkSizes, Readable, chunks
+from mirror.store.staging import Staged
+from mirror.stratum0.chunking import chunks
 from mirror.stratum0.entry import Chunk, Stored
+from mirror.stratum0.packer import Content, Cut, Packer, PackingOptions, Part
 from mirror.stratum0.source import SourceEntry
+from mirror.stratum0.workers import Workers
 
 Packed = tuple[SourceEntry, Stored | None]
 
 _BATCH_ENTRIES: Final = 64
 _BATCH_BYTES: Final = 4 * MIB
-_AHEAD_BYTES: Final = 128 * MIB
-_AHEAD_BATCHES: Final = 64
-_SETTLE_AFTER: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class PackingOptions:
-    """How contents become objects.
-
-    Attributes:
-        algorithm: names them.
-        is_packed: compress file contents; catalogs and their like always are.
-        sizes: of chunks.
-    """
-
-    algorithm: Algorithm = Algorithm.SHA1
-    is_packed: bool = True
-    sizes: ChunkSizes = field(default_factory=ChunkSizes)
+_FEW_BYTES: Final = 16 * MIB
+"""One process packs these while others would start."""
+_FILE_BYTES: Final = 4 * KIB
+"""A file costs as much as packing so many bytes, however small it is."""
+_SETTLE_AFTER: Final = 4_000
+"""Objects; more of them are more to remember, and fewer are more syncs."""
 
 
 @dataclass(slots=True)
-class _Ahead:
-    """Work under way for some entries, in the order of the source."""
+class _Batch:
+    """Some entries, in the order of the source; or one, of whose pieces more may follow."""
 
-    result: Future[list[Packed]]
-    size_bytes: int
+    entries: list[SourceEntry] = field(default_factory=list)
+    contents: list[Content] = field(default_factory=list)
+    size_bytes: int = 0
+    is_to_continue: bool = False
+
+    def add(self, entry: SourceEntry, content: Content | None, size_bytes: int) -> None:
+        self.entries.append(entry)
+        if content is not None:
+            self.contents.append(content)
+            self.size_bytes += size_bytes
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.entries) >= _BATCH_ENTRIES or self.size_bytes >= _BATCH_BYTES
+
+    @property
+    def cost_bytes(self) -> int:
+        return self.size_bytes + _FILE_BYTES * len(self.contents)
+
+    def take_contents(self) -> list[Content]:
+        """And forget them: they may be large, and somebody else has them now."""
+        contents, self.contents = self.contents, []
+        return contents
 
 
 class Packing:
@@ -68,49 +77,48 @@ class Packing:
     """
 
     def __init__(self, store: LocalStore, options: PackingOptions) -> None:
-        self._store = store
         self._options = options
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="pack")
-        self._lock = threading.Lock()
-        self._staged: dict[ContentHash, FileCommit | None] = {}
+        self._staging = store.staging()
+        self._packer = Packer(self._staging, options)
+        self._workers = Workers(self._packer.pack, _processors())
+        self._staged: dict[str, Staged] = {}
+        self._settling: dict[str, Staged] = {}
+        self._settled = Future[None]()
+        self._settled.set_result(None)
+        self._settler = ThreadPoolExecutor(1, thread_name_prefix="settle")
+        self._parts: list[Part] = []
         self.new_objects = 0
         self.new_bytes = 0
 
     def pack(self, entries: Iterable[SourceEntry]) -> Iterator[Packed]:
         """Each entry with what its content became, in their order; others pass through.
 
-        Memory is bounded: so many bytes are under way and no more.
+        Memory is bounded: a process holds a batch or two chunks, and few batches are under way.
+
+        Raises:
+            ConfigError: a content cannot be read.
+            StoreFull, StoreUnavailable: it cannot be kept, or a worker was killed.
         """
-        ahead: deque[_Ahead] = deque()
-        ahead_bytes = 0
-        for work in self._batches(entries):
-            ahead.append(work)
-            ahead_bytes += work.size_bytes
-            while len(ahead) > _AHEAD_BATCHES or (ahead_bytes > _AHEAD_BYTES and len(ahead) > 1):
-                done = ahead.popleft()
-                ahead_bytes -= done.size_bytes
-                yield from done.result.result()
-        while ahead:
-            yield from ahead.popleft().result.result()
+        batches = self._batches(entries)
+        first: deque[_Batch] = deque()
+        cost_bytes = 0
+        while cost_bytes <= _FEW_BYTES and (batch := next(batches, None)) is not None:
+            first.append(batch)
+            cost_bytes += batch.cost_bytes
+        tasks = ((each, each.take_contents()) for each in chain(_drained(first), batches))
+        if cost_bytes > _FEW_BYTES and _processors() > 1:
+            results = self._workers.map(tasks)
+        else:
+            results = ((each, self._packer.pack(contents)) for each, contents in tasks)
+        for done, found in results:
+            yield from self._finish(done, found)
+        self._workers.close()
 
     def store(self, content: bytes, suffix: Suffix, *, is_packed: bool = True) -> ContentHash:
         """Stage one object, unless it is there; blocks."""
-        stored = zlib.compress(content) if is_packed else content
-        name = ContentHash.of(self._options.algorithm, stored, suffix)
-        with self._lock:
-            if name in self._staged:
-                return name
-            self._staged[name] = None  # ours to write; whoever comes next need not
-        if self._store.has(name):
-            with self._lock:
-                del self._staged[name]
-            return name
-        commit = self._store.staged(name, stored)
-        with self._lock:
-            self._staged[name] = commit
-            self.new_objects += 1
-            self.new_bytes += len(stored)
-        return name
+        part = self._packer.stage(content, suffix, is_packed=is_packed)
+        self._keep(part)
+        return ContentHash(self._options.algorithm, part.digest, suffix)
 
     def whole(self, content: bytes) -> Stored:
         """Stage a file's content as one object; blocks."""
@@ -119,11 +127,14 @@ class Packing:
         return Stored(len(content), name, (), options.is_packed, options.algorithm)
 
     def settle(self) -> None:
-        """Make everything stored so far visible, and durable before that."""
-        commits = [commit for commit in self._staged.values() if commit is not None]
-        if commits:
-            self._store.reveal_all(commits)
-        self._staged = {}
+        """Make everything stored so far visible, and durable before that.
+
+        Raises:
+            StoreFull, StoreUnavailable: not everything is.
+        """
+        if self._staged:
+            self._begin_to_settle()
+        self._settled.result()
 
     def __enter__(self) -> Self:
         return self
@@ -134,104 +145,100 @@ class Packing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._threads.shutdown(cancel_futures=True)
-        for commit in self._staged.values():
-            if commit is not None:
-                commit.discard()
+        self._workers.close()
+        self._settler.shutdown()
+        self._staging.sweep()
 
     # --- batches ----------------------------------------------------------------------------------
 
-    def _batches(self, entries: Iterable[SourceEntry]) -> Iterator[_Ahead]:
-        """Small files together, so that a thread has something to do; streams at once."""
-        batch: list[SourceEntry] = []
-        size_bytes = 0
+    def _batches(self, entries: Iterable[SourceEntry]) -> Iterator[_Batch]:
+        """Small files together, so that it is worth a process's while."""
+        batch = _Batch()
         for entry in entries:
-            if entry.stream is not None:
-                if batch:
-                    yield self._start(batch, size_bytes)
-                    batch, size_bytes = [], 0
-                yield self._start_stream(entry, entry.stream)
+            if entry.stream is None:
+                batch.add(entry, entry.content, entry.size_bytes)
             else:
-                batch.append(entry)
-                size_bytes += entry.size_bytes
-            if len(batch) >= _BATCH_ENTRIES or size_bytes >= _BATCH_BYTES:
-                yield self._start(batch, size_bytes)
-                batch, size_bytes = [], 0
-            if len(self._staged) >= _SETTLE_AFTER:
-                self._settle_early()
-        if batch:
-            yield self._start(batch, size_bytes)
+                pieces = chunks(entry.stream, self._options.sizes)
+                first, second = next(pieces), next(pieces, None)
+                if second is None:
+                    batch.add(entry, Cut(first, Suffix.NONE), len(first))
+                else:
+                    if batch.entries:
+                        yield batch
+                        batch = _Batch()
+                    yield from _cut(entry, chain((first, second), pieces))
+            if batch.is_full:
+                yield batch
+                batch = _Batch()
+        if batch.entries:
+            yield batch
 
-    def _settle_early(self) -> None:
-        """Bound what is staged; objects that no catalog names yet harm nobody."""
-        with self._lock:
-            done = {name: each for name, each in self._staged.items() if each is not None}
-        self._store.reveal_all(done.values())
-        with self._lock:
-            for name in done:
-                del self._staged[name]
+    def _finish(self, batch: _Batch, found: Iterable[list[Part]]) -> Iterator[Packed]:
+        results = iter(found)
+        for entry in batch.entries:
+            if entry.content is None and entry.stream is None:
+                yield entry, None
+                continue
+            for part in next(results):
+                self._keep(part)
+                self._parts.append(part)
+            if not batch.is_to_continue:
+                parts, self._parts = self._parts, []
+                yield entry, self._stored(parts)
+        if len(self._staged) >= _SETTLE_AFTER:
+            self._begin_to_settle()
 
-    def _start(self, batch: list[SourceEntry], size_bytes: int) -> _Ahead:
-        # A worker holds no more of a large file than a chunk of it.
-        weight = min(size_bytes, 2 * self._options.sizes.largest)
-        return _Ahead(self._threads.submit(self._pack_batch, batch), weight)
+    # --- the account ------------------------------------------------------------------------------
 
-    def _pack_batch(self, batch: list[SourceEntry]) -> list[Packed]:
-        return [(entry, self._pack_file(entry)) for entry in batch]
+    def _begin_to_settle(self) -> None:
+        """While the rest is packed; objects that no catalog names yet harm nobody."""
+        self._settled.result()
+        self._settling, self._staged = self._staged, {}
+        self._settled = self._settler.submit(self._staging.reveal, self._settling.values())
 
-    def _pack_file(self, entry: SourceEntry) -> Stored | None:
-        if entry.content is None:
-            return None
-        try:
-            with entry.content() as file:
-                return self._pack_content(file)
-        except OSError as error:
-            raise ConfigError([f"{error.filename!r}: {error.strerror}"]) from error
+    def _keep(self, part: Part) -> None:
+        """Count it; unless two processes staged the same, one perhaps while the other's settled."""
+        staged = part.staged
+        if staged is None:
+            return
+        if staged.target in self._staged or staged.target in self._settling:
+            self._staging.discard(staged)
+            return
+        self._staged[staged.target] = staged
+        self.new_objects += 1
+        self.new_bytes += staged.size_bytes
 
-    def _pack_content(self, file: IO[bytes]) -> Stored:
-        pieces = chunks(file, self._options.sizes)
-        first = next(pieces)
-        second = next(pieces, None)
-        if second is None:
-            return self.whole(first)
-        stored: list[Chunk] = []
-        for piece in chain((first, second), pieces):
-            stored.append(self._piece(piece, _end(stored)))
-        return self._in_chunks(stored)
-
-    def _start_stream(self, entry: SourceEntry, stream: Readable) -> _Ahead:
-        """Read it here, chunk by chunk, and let the threads do the rest."""
-        pieces = chunks(stream, self._options.sizes)
-        first = next(pieces)
-        second = next(pieces, None)
-        if second is None:
-            return _Ahead(self._threads.submit(self._pack_alone, entry, first), len(first))
-        under_way: deque[Future[Chunk]] = deque()
-        done: list[Chunk] = []
+    def _stored(self, parts: list[Part]) -> Stored:
+        algorithm, is_packed = self._options.algorithm, self._options.is_packed
+        if len(parts) == 1:
+            name = ContentHash(algorithm, parts[0].digest)
+            return Stored(parts[0].size_bytes, name, (), is_packed, algorithm)
+        pieces: list[Chunk] = []
         offset = 0
-        for piece in chain((first, second), pieces):
-            under_way.append(self._threads.submit(self._piece, piece, offset))
-            offset += len(piece)
-            if len(under_way) > 2 * (os.cpu_count() or 1):
-                done.append(under_way.popleft().result())
-        done.extend(each.result() for each in under_way)
-        result: Future[list[Packed]] = Future()
-        result.set_result([(entry, self._in_chunks(done))])
-        return _Ahead(result, 0)
-
-    def _pack_alone(self, entry: SourceEntry, content: bytes) -> list[Packed]:
-        return [(entry, self.whole(content))]
-
-    # --- objects ----------------------------------------------------------------------------------
-
-    def _piece(self, content: bytes, offset: int) -> Chunk:
-        name = self.store(content, Suffix.PARTIAL, is_packed=self._options.is_packed)
-        return Chunk(offset, len(content), name)
-
-    def _in_chunks(self, pieces: list[Chunk]) -> Stored:
-        options = self._options
-        return Stored(_end(pieces), None, tuple(pieces), options.is_packed, options.algorithm)
+        for part in parts:
+            name = ContentHash(algorithm, part.digest, Suffix.PARTIAL)
+            pieces.append(Chunk(offset, part.size_bytes, name))
+            offset += part.size_bytes
+        return Stored(offset, None, tuple(pieces), is_packed, algorithm)
 
 
-def _end(pieces: list[Chunk]) -> int:
-    return pieces[-1].offset + pieces[-1].size_bytes if pieces else 0
+def _cut(entry: SourceEntry, pieces: Iterator[bytes]) -> Iterator[_Batch]:
+    """A large content, each piece by itself."""
+    piece = next(pieces)
+    for following in pieces:
+        yield _piece(entry, piece, is_last=False)
+        piece = following
+    yield _piece(entry, piece, is_last=True)
+
+
+def _piece(entry: SourceEntry, piece: bytes, *, is_last: bool) -> _Batch:
+    return _Batch([entry], [Cut(piece, Suffix.PARTIAL)], len(piece), is_to_continue=not is_last)
+
+
+def _drained(batches: deque[_Batch]) -> Iterator[_Batch]:
+    while batches:
+        yield batches.popleft()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))

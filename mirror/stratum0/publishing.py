@@ -34,7 +34,8 @@ from mirror.stratum0.markers import (
     place_markers,
 )
 from mirror.stratum0.nesting import DEFAULT_LARGEST, Dirtab, split_by_size
-from mirror.stratum0.packing import Packing, PackingOptions
+from mirror.stratum0.packer import PackingOptions
+from mirror.stratum0.packing import Packing
 from mirror.stratum0.repository import Head, Stratum0Repository
 from mirror.stratum0.source import Source, SourceEntry
 from mirror.stratum0.tags import NamedRevision

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -42,7 +43,7 @@ class SourceEntry:
         xattrs: packed; None for none.
         links: the first of a file's names within its directory (hard links); None if it has but
             one there. Links across directories are separate files in CernVM-FS.
-        content: opens a regular file's content, at any later time and in any thread.
+        content: opens a regular file's content, at any later time; it is sent to other processes.
         stream: or: the content, to be read before the next entry is asked for.
         link_to: or: the path of an earlier entry whose content this shares.
         is_made_up: a directory that the source does not mention; one that is there stays.
@@ -119,8 +120,12 @@ class DirectorySource:
             symlink=os.readlink(full) if is_link else b"",  # noqa: PTH115 - bytes path
             xattrs=_xattrs(full),
             links=links,
-            content=(lambda: open(full, "rb")) if is_file else None,  # noqa: PTH123 - bytes path
+            content=partial(_opened, full) if is_file else None,
         )
+
+
+def _opened(path: bytes) -> IO[bytes]:
+    return open(path, "rb")  # noqa: PTH123 - bytes path
 
 
 def _file_id(found: os.stat_result) -> tuple[int, int]:

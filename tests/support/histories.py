@@ -25,7 +25,7 @@ from mirror.store.local import LocalStore
 from mirror.stratum0.chunking import ChunkSizes
 from mirror.stratum0.collection import plan_collection, sweep
 from mirror.stratum0.keys import PublisherKeys
-from mirror.stratum0.packing import PackingOptions
+from mirror.stratum0.packer import PackingOptions
 from mirror.stratum0.publishing import (
     Publication,
     PublicationOptions,

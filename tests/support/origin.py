@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.manifest import Manifest
@@ -52,12 +52,14 @@ def file_entry(path: bytes, content: bytes | None) -> SourceEntry:
         path,
         Attributes(stat.S_IFREG | 0o644, mtime=1, mtime_ns=0),
         len(content),
-        content=lambda: _opened(content),
+        content=partial(BytesIO, content),
     )
 
 
-def _opened(content: bytes) -> IO[bytes]:
-    return BytesIO(content)
+def streamed_entry(path: bytes, content: bytes) -> SourceEntry:
+    """A file whose content comes by itself."""
+    attributes = Attributes(stat.S_IFREG | 0o644)
+    return SourceEntry(path, attributes, len(content), stream=BytesIO(content))
 
 
 class Origin:

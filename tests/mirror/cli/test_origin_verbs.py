@@ -59,7 +59,8 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """With keys, and nothing published."""
-    monkeypatch.setattr("mirror.store.local.syncfs", lambda _root: None)
+    for module in ("local", "staging"):
+        monkeypatch.setattr(f"mirror.store.{module}.syncfs", lambda _root: None)
     return Desk(tmp_path, keys)
 
 

@@ -230,41 +230,6 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Broken:
 # --- for publishers -----------------------------------------------------------------------------
 
 
-def test_staged_objects_share_a_sync(store: LocalStore, syncs: list[Path]) -> None:
-    """Nobody sees them before; then all of them are there, after one sync."""
-    contents = [b"%d" % number for number in range(5)]
-    names = [ContentHash.of(Algorithm.SHA1, content) for content in contents]
-    commits = [store.staged(*each) for each in zip(names, contents, strict=True)]
-    assert not any(map(store.has, names))
-    store.reveal_all(commits)
-    assert syncs == [store.root]
-    assert run(store.sound(names)) == set(names)
-    assert [store.size_bytes(name) for name in names] == [1] * 5
-
-
-def test_staged_objects_stay_hidden_without_a_sync(
-    store: LocalStore, temporaries: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And can be discarded."""
-    commit = store.staged(NAME, SMALL)
-    monkeypatch.setattr(local, "syncfs", failing(errno.EIO))
-    with pytest.raises(OSError, match="Input/output"):
-        store.reveal_all([commit])
-    assert not store.has(NAME)
-    commit.discard()
-    assert not list(temporaries.iterdir())
-
-
-def test_what_cannot_be_staged_leaves_nothing(
-    broken: Broken, store: LocalStore, temporaries: Path
-) -> None:
-    """A full disk is told."""
-    broken.failing["write"] = errno.ENOSPC
-    with pytest.raises(StoreFull):
-        store.staged(NAME, SMALL)
-    assert not list(temporaries.iterdir())
-
-
 def test_root_files_without_a_loop(store: LocalStore, syncs: list[Path]) -> None:
     """As durable as those written with one."""
     store.prepare_now()

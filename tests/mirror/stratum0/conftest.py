@@ -8,4 +8,5 @@ import pytest
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renames and writes stay as they are; see tests/mirror/store for syncs."""
-    monkeypatch.setattr("mirror.store.local.syncfs", lambda _root: None)
+    for module in ("local", "staging"):
+        monkeypatch.setattr(f"mirror.store.{module}.syncfs", lambda _root: None)

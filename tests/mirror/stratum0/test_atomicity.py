@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from mirror.store import local
+from mirror.store import local, staging
 from mirror.stratum0.collection import plan_collection, sweep
 from mirror.stratum0.publishing import PublicationOptions, retag
 from tests.support.keys import Keys
@@ -57,7 +57,8 @@ def _count_down(operation: int) -> None:
 
     for name in OPERATIONS:
         setattr(os, name, counted(getattr(os, name)))
-    setattr(local, "syncfs", counted(lambda _root: None))  # noqa: B010 - not exported
+    for module in (local, staging):
+        setattr(module, "syncfs", counted(lambda _root: None))  # noqa: B010 - not exported
 
 
 def content(number: int) -> dict[bytes, bytes | None]:

@@ -10,7 +10,7 @@ from mirror.cvmfs.content_hash import Algorithm
 from mirror.cvmfs.paths import object_path
 from mirror.errors import FormatError, StoreError
 from mirror.stratum0.collection import CollectionPlan, plan_collection, sweep
-from mirror.stratum0.packing import PackingOptions
+from mirror.stratum0.packer import PackingOptions
 from mirror.stratum0.publishing import PublicationOptions, retag
 from tests.support.keys import Keys
 from tests.support.origin import Origin

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -13,14 +12,14 @@ import pytest
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
 from mirror.errors import ConfigError, FormatError, StoreUnavailable
-from mirror.store import local
 from mirror.store.local import LocalStore
-from mirror.stratum0 import packing
+from mirror.stratum0 import packing, workers
 from mirror.stratum0.chunking import ChunkSizes
 from mirror.stratum0.entry import Attributes, Stored
-from mirror.stratum0.packing import Packing, PackingOptions
+from mirror.stratum0.packer import PackingOptions
+from mirror.stratum0.packing import Packing
 from mirror.stratum0.source import SourceEntry
-from tests.support.origin import file_entry
+from tests.support.origin import file_entry, streamed_entry
 
 Make = Callable[[bytes, bytes], SourceEntry]
 SMALL = PackingOptions(sizes=ChunkSizes(smallest=64, average=128, largest=256))
@@ -32,12 +31,6 @@ def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "store")
     store.prepare_now()
     return store
-
-
-def streamed(path: bytes, content: bytes) -> SourceEntry:
-    """A file whose content comes by itself."""
-    attributes = Attributes(stat.S_IFREG | 0o644)
-    return SourceEntry(path, attributes, len(content), stream=BytesIO(content))
 
 
 def visible(store: LocalStore) -> set[str]:
@@ -64,7 +57,7 @@ def unpacked(store: LocalStore, stored: Stored) -> bytes:
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 @pytest.mark.parametrize("is_packed", [True, False])
-@pytest.mark.parametrize("make", [file_entry, streamed])
+@pytest.mark.parametrize("make", [file_entry, streamed_entry])
 def test_contents_come_back(
     store: LocalStore,
     algorithm: Algorithm,
@@ -87,7 +80,7 @@ def test_contents_come_back(
 def test_the_order_of_the_source_is_kept(store: LocalStore) -> None:
     """Large, small, streamed, directories: as they came."""
     entries = [
-        [file_entry, streamed][number % 7 == 0](b"/%04d" % number, bytes(number * 37 % 5000))
+        [file_entry, streamed_entry][number % 7 == 0](b"/%04d" % number, bytes(number * 37 % 5000))
         for number in range(500)
     ]
     entries[100:100] = [file_entry(b"/directory", None)]
@@ -109,7 +102,7 @@ def test_the_same_content_is_stored_once(store: LocalStore) -> None:
 def test_nothing_is_visible_before_it_is_settled(store: LocalStore) -> None:
     """And what is left without leaves nothing."""
     with Packing(store, SMALL) as work:
-        list(work.pack([file_entry(b"/a", b"a"), streamed(b"/b", bytes(1000))]))
+        list(work.pack([file_entry(b"/a", b"a"), streamed_entry(b"/b", bytes(1000))]))
         assert visible(store) == set()
         assert temporaries(store)
     assert visible(store) == set()
@@ -121,23 +114,25 @@ def test_very_many_objects_are_settled_on_the_way(
 ) -> None:
     """So that the table of what is staged stays small."""
     monkeypatch.setattr(packing, "_SETTLE_AFTER", 50)
-    monkeypatch.setattr(packing, "_AHEAD_BATCHES", 1)
-    monkeypatch.setattr(local, "syncfs", lambda _root: None)
     most = 0
     with Packing(store, SMALL) as work:
         for _ in work.pack(file_entry(b"/%d" % number, b"%d" % number) for number in range(1500)):
             most = max(most, len(temporaries(store)))
         work.settle()
+        assert work.new_objects == 1500
     assert len(visible(store)) == 1500
     assert most < 500
 
 
-def test_only_so_many_bytes_are_under_way(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("few_bytes", [0, 10_000])
+def test_only_so_many_entries_are_under_way(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, few_bytes: int
 ) -> None:
     """The source is asked for more only as results are taken."""
-    monkeypatch.setattr(packing, "_AHEAD_BYTES", 1000)
+    monkeypatch.setattr(packing, "_FEW_BYTES", few_bytes)
+    monkeypatch.setattr(packing, "_FILE_BYTES", 0)
     monkeypatch.setattr(packing, "_BATCH_BYTES", 200)
+    monkeypatch.setattr(workers, "_AHEAD", 5)
     asked = 0
 
     def entries() -> Iterator[SourceEntry]:
@@ -147,12 +142,12 @@ def test_only_so_many_bytes_are_under_way(
 
     with Packing(store, SMALL) as work:
         for taken, _ in enumerate(work.pack(entries()), start=1):
-            assert asked - taken < 40
+            assert asked - taken < 20 + few_bytes / 100
 
 
 def test_a_stream_is_read_before_the_next_entry_is_asked_for(store: LocalStore) -> None:
     """Afterwards a tarball has nothing more to give of it."""
-    streams = [streamed(b"/%d" % number, bytes(number * 100)) for number in range(20)]
+    streams = [streamed_entry(b"/%d" % number, bytes(number * 100)) for number in range(20)]
 
     def entries() -> Iterator[SourceEntry]:
         for entry in streams:
@@ -180,7 +175,7 @@ def test_an_error_of_the_source_leaves_nothing(store: LocalStore) -> None:
     """What was staged before it is thrown away."""
 
     def entries() -> Iterator[SourceEntry]:
-        yield streamed(b"/a", b"a")
+        yield streamed_entry(b"/a", b"a")
         raise FormatError("broken")
 
     with pytest.raises(FormatError), Packing(store, SMALL) as work:

@@ -14,7 +14,7 @@ import pytest
 from mirror.errors import ConfigError, FormatError
 from mirror.stratum0 import publishing
 from mirror.stratum0.entry import Attributes
-from mirror.stratum0.packing import PackingOptions
+from mirror.stratum0.packer import PackingOptions
 from mirror.stratum0.publishing import PublicationOptions, now_after, retag
 from mirror.stratum0.source import SourceEntry, TarSource
 from mirror.stratum0.tags import Tags

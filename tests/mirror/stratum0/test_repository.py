@@ -12,7 +12,7 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
 from mirror.cvmfs.reflog import Reflog
 from mirror.cvmfs.whitelist import Whitelist
 from mirror.errors import ConfigError, Locked, StoreUnavailable
-from mirror.stratum0.packing import PackingOptions
+from mirror.stratum0.packer import PackingOptions
 from mirror.stratum0.publishing import PublicationOptions
 from tests.support.keys import Keys
 from tests.support.origin import Origin, publisher_keys
