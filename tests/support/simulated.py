@@ -24,6 +24,7 @@ class SimulatedStratum0:
     """One repository at a server in memory.
 
     Attributes:
+        source: as `Upstream.source`.
         files: path below the repository → bytes.
         faults: path → what becomes of its body on the way; also for paths that are not there.
         requests: what was asked for, in order.
@@ -31,17 +32,13 @@ class SimulatedStratum0:
         most_under_way: the most there were at one time.
     """
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Mapping[str, bytes], source: str = "simulated://stratum0") -> None:
+        self.source = source
         self.files = files
         self.faults: dict[str, Fault] = {}
         self.requests: list[Request] = []
         self.under_way = 0
         self.most_under_way = 0
-
-    @property
-    def source(self) -> str:
-        """As `Upstream.source`."""
-        return "simulated://stratum0"
 
     @property
     def paths(self) -> list[str]:
