@@ -18,3 +18,5 @@ config        The settings, from one TOML file.
 wiring        Where all of the above is put together; the only module that knows everyone.
 cli           ``cvmfs-mirror``.
 """
+
+__version__ = "0.1.0"

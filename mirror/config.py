@@ -12,6 +12,7 @@ timeout_s = 10.0                    # to connect, to answer, and the window of t
 min_bytes_per_s = 1024              # slower than this counts as dead
 retries = 3
 max_connections = 256
+processes = 2                       # that fetch small objects; 0 for none
 follow_redirects = false
 proxy = "http://proxy:3128"         # default: none
 ca_bundle = "/etc/ssl/my-ca.pem"    # default: the system's
@@ -39,6 +40,7 @@ proxy = "…"                         # and ca_bundle: for this replica alone
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -190,6 +192,7 @@ class FetchSettings(_Pace):
     min_bytes_per_s: Annotated[int, Field(ge=0)] = 1024
     retries: Annotated[int, Field(ge=0, le=100)] = 3
     max_connections: Annotated[int, Field(ge=1, le=4096)] = 256
+    processes: Annotated[int, Field(ge=0, le=64)] = min(2, os.cpu_count() or 1)
     follow_redirects: bool = False
     proxy: ProxyUrl | None = None
     ca_bundle: AbsolutePath | None = None

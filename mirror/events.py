@@ -1,6 +1,6 @@
 """Facts the rooms emit. Progress bars, logs and metrics listen; nobody answers.
 
-Logic calls ``emit(ObjectStored(…))`` and knows nothing of who hears it.
+Logic calls ``emit(ObjectsStored(…))`` and knows nothing of who hears it.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class ObjectsPresent(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectStored(Event):
-    """An object was fetched, verified and committed.
+class ObjectsStored(Event):
+    """Objects were fetched, verified and committed.
 
     Attributes:
-        content_hash: which.
+        count: how many.
         stored_bytes: as fetched.
-        size_bytes: unpacked, as its catalog states it; what `ObjectsWanted` announced.
+        size_bytes: unpacked, as their catalogs state it; what `ObjectsWanted` announced.
     """
 
-    content_hash: ContentHash
+    count: int
     stored_bytes: int
     size_bytes: int
 

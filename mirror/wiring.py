@@ -12,6 +12,10 @@ from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.paths import TEMPORARIES
 from mirror.errors import ConfigError, FormatError
 from mirror.events import Emit
+from mirror.replication.bulk import LaneBulk
+from mirror.replication.fetching import Bulk
+from mirror.replication.lane import LaneOptions
+from mirror.replication.lanes import Lanes
 from mirror.replication.replica import Replica
 from mirror.store.local import LocalStore
 from mirror.trust.master_keys import MasterKeys
@@ -19,6 +23,7 @@ from mirror.trust.trusted_ensemble import TrustAnchor
 from mirror.upstream.base import Upstream
 from mirror.upstream.client import http_upstream
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
+from mirror.upstream.lean import Server, can_do
 from mirror.upstream.limited import Limited
 from mirror.upstream.options import HttpOptions
 from mirror.upstream.paced import Paced
@@ -67,7 +72,39 @@ async def upstream(
         ConfigError: the CA bundle cannot be read.
     """
     fetch = settings.fetch
-    options = HttpOptions(
+    options = _http_options(settings, configured)
+    limit = AdaptiveLimit(ConcurrencyRange(highest=_shares(settings)[0]))
+    policy = RetryPolicy(retries=fetch.retries)
+    async with http_upstream(configured.stratum0, options) as http:
+        pacers = (paces or pacing(settings)).towards(configured.stratum0)
+        limited = Limited(Paced(http, pacers) if pacers else http, limit)
+        yield Retrying(limited, policy, Fqrn(configured.name), emit)
+
+
+@asynccontextmanager
+async def bulk(settings: Settings, configured: ReplicaSettings) -> AsyncIterator[Bulk | None]:
+    """The quicker way for small objects; None where only the general client can go.
+
+    Raises:
+        ConfigError: the CA bundle cannot be read.
+    """
+    options = _http_options(settings, configured)
+    if not can_do(configured.stratum0, options):
+        yield None
+        return
+    store = local_store(settings, Fqrn(configured.name))
+    lanes = LaneOptions(
+        servers=[Server.at(configured.stratum0, options)],
+        staging=store.staging(),
+        concurrency=ConcurrencyRange(lowest=1, highest=_shares(settings)[1]),
+    )
+    async with Lanes(settings.fetch.processes, lanes) as started:
+        yield LaneBulk(started, store)
+
+
+def _http_options(settings: Settings, configured: ReplicaSettings) -> HttpOptions:
+    fetch = settings.fetch
+    return HttpOptions(
         timeout_s=fetch.timeout_s,
         min_bytes_per_s=fetch.min_bytes_per_s,
         max_connections=fetch.max_connections,
@@ -75,12 +112,13 @@ async def upstream(
         proxy=configured.proxy or fetch.proxy,
         ca_bundle=configured.ca_bundle or fetch.ca_bundle,
     )
-    limit = AdaptiveLimit(ConcurrencyRange(highest=fetch.max_connections))
-    policy = RetryPolicy(retries=fetch.retries)
-    async with http_upstream(configured.stratum0, options) as http:
-        pacers = (paces or pacing(settings)).towards(configured.stratum0)
-        limited = Limited(Paced(http, pacers) if pacers else http, limit)
-        yield Retrying(limited, policy, Fqrn(configured.name), emit)
+
+
+def _shares(settings: Settings) -> tuple[int, int]:
+    """Requests under way: of this process, and of each lane; together never more than allowed."""
+    allowed, lanes = settings.fetch.max_connections, settings.fetch.processes
+    each_lane = max(1, allowed // (lanes + 1))
+    return max(1, allowed - lanes * each_lane), each_lane
 
 
 def _blacklist(settings: Settings) -> Blacklist:

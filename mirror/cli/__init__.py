@@ -5,6 +5,8 @@ exit_codes      that table
 options         options that several verbs share, and how coroutines are run
 origin_options  the same for the verbs of a Stratum 0
 progress        live bars on a terminal, plain lines elsewhere
+bar             the live bar
+counts          what the events of a run add up to
 output          how bytes, times and results are shown
 …               the verbs of a mirror: add_replica, snapshot, status, check, serve, demo,
                 completion; and those of a Stratum 0: publish, tag, collect, resign

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
+from mirror.cli.counts import Counts
 from mirror.cli.output import count_text, size_text
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import printable
 from mirror.events import (
-    CatalogStored,
     Emit,
     Event,
     FetchRetried,
     ManifestAccepted,
     ObjectFailed,
-    ObjectsPresent,
-    ObjectStored,
-    ObjectsWanted,
     ReflogHealed,
     RootSkipped,
     SnapshotStarted,
@@ -48,81 +33,22 @@ _SHOWN_RETRIES: Final = 5
 @contextmanager
 def shown_progress(fqrn: Fqrn, *, quiet: bool) -> Iterator[Emit]:
     """Show a run on standard error; gives what is to hear its events."""
-    console = Console(stderr=True)
     if quiet:
         yield ignore
-    elif console.is_terminal:
-        with _bar(console) as bar:
-            yield _Shown(fqrn, lambda line: console.print(Text(line)), _Bar(bar, fqrn))
+    elif sys.stderr.isatty():
+        from mirror.cli.bar import live_bar  # noqa: PLC0415 - rich: slow to import, useless in cron
+
+        with live_bar(fqrn) as (say, bar):
+            yield _Shown(fqrn, say, bar)
     else:
         yield _Shown(fqrn, lambda line: click.echo(line, err=True), _Lines(fqrn))
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[objects]}/{task.fields[wanted]} objects"),
-        DownloadColumn(),
-        _Rate(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+class Display(Protocol):
+    """Whatever shows how far a run is."""
 
-
-class _Rate(ProgressColumn):
-    """Fetched bytes a second; the bar itself counts unpacked ones, which catalogs foretell."""
-
-    def render(self, task: Task) -> Text:
-        elapsed_s = task.elapsed or 0.0
-        rate = task.fields["fetched"] / elapsed_s if elapsed_s > 0 else 0.0
-        return Text(f"{size_text(rate)}/s")
-
-
-class _Counts:
-    """What the events add up to."""
-
-    def __init__(self) -> None:
-        self.wanted = self.wanted_bytes = 0
-        self.objects = self.object_bytes = 0
-        self.catalogs = self.present = self.failed = self.fetched_bytes = 0
-
-    def add(self, event: Event) -> None:
-        match event:
-            case ObjectsWanted():
-                self.wanted += event.count
-                self.wanted_bytes += event.size_bytes
-            case ObjectStored():
-                self.objects += 1
-                self.object_bytes += event.size_bytes
-                self.fetched_bytes += event.stored_bytes
-            case CatalogStored():
-                self.catalogs += 1
-                self.fetched_bytes += event.stored_bytes
-            case ObjectsPresent():
-                self.present += event.count
-            case ObjectFailed():
-                self.failed += 1
-
-
-class _Bar:
-    """The live bar."""
-
-    def __init__(self, bar: Progress, fqrn: Fqrn) -> None:
-        self._bar = bar
-        self._task: TaskID = bar.add_task(fqrn.name, total=None, objects=0, wanted=0, fetched=0)
-
-    def update(self, counts: _Counts) -> None:
-        self._bar.update(
-            self._task,
-            total=counts.wanted_bytes or None,
-            completed=counts.object_bytes,
-            objects=f"{counts.objects:,}",
-            wanted=f"{counts.wanted:,}",
-            fetched=counts.fetched_bytes,
-        )
+    def update(self, counts: Counts) -> None:
+        """Show these."""
 
 
 class _Lines:
@@ -133,7 +59,7 @@ class _Lines:
         self._began_s = time.monotonic()
         self._next_s = self._began_s + _LINE_EVERY_S
 
-    def update(self, counts: _Counts) -> None:
+    def update(self, counts: Counts) -> None:
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -152,11 +78,11 @@ class _Lines:
 class _Shown:
     """Hears events: some become lines at once, all go into the counts."""
 
-    def __init__(self, fqrn: Fqrn, say: Callable[[str], None], display: _Bar | _Lines) -> None:
+    def __init__(self, fqrn: Fqrn, say: Callable[[str], None], display: Display) -> None:
         self._fqrn = fqrn
         self._say = say
         self._display = display
-        self._counts = _Counts()
+        self._counts = Counts()
         self._retries = 0
 
     def __call__(self, event: Event) -> None:

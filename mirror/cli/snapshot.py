@@ -97,8 +97,11 @@ async def _attempt(
     try:
         with shown_progress(Fqrn(each.name), quiet=as_json) as emit:
             replica = wiring.replica(configured, each)
-            async with wiring.upstream(configured, each, emit) as upstream:
-                run = SnapshotRun(replica, upstream, datetime.now(UTC), emit, options)
+            async with (
+                wiring.upstream(configured, each, emit) as upstream,
+                wiring.bulk(configured, each) as bulk,
+            ):
+                run = SnapshotRun(replica, upstream, datetime.now(UTC), emit, options, bulk=bulk)
                 return await (run.plan() if dry_run else run.run())
     except MirrorError as error:
         return error

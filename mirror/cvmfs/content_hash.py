@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Protocol
 
-from Crypto.Hash import RIPEMD160
-
 from mirror.errors import FormatError
 
 DIGEST_BYTES: Final = 20
@@ -140,4 +138,6 @@ def _ripemd160() -> Hasher:
     try:
         return hashlib.new("ripemd160", usedforsecurity=False)
     except ValueError:
+        from Crypto.Hash import RIPEMD160  # noqa: PLC0415 - slow to import, and rarely needed
+
         return RIPEMD160.new()

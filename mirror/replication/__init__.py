@@ -16,6 +16,10 @@ graph         the decisions of the walk: what is next, what may be committed now
 catalog_file  a stored catalog, unpacked and opened
 transfer      one object from upstream into the store, believed only when its hash is right
 fetching      what the walk does at each step of a snapshot
+bulk          its quicker way for small objects: fetched by lanes, committed by us
+lanes         the processes that do so, seen from their parent
+lane          what one of them does
+lane_process  the same as a process of its own
 repairing     the same, but believing nothing that is in the store
 tallying      what it does in a dry run
 hash_set      content hashes seen, however many

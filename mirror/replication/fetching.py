@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
@@ -17,7 +18,7 @@ from mirror.events import (
     Emit,
     ObjectFailed,
     ObjectsPresent,
-    ObjectStored,
+    ObjectsStored,
     ObjectsWanted,
     RootSkipped,
 )
@@ -70,6 +71,19 @@ class FetchedCatalog:
         self.catalog.close()
 
 
+class Bulk(Protocol):
+    """Brings many small objects at once; allowed to do nothing."""
+
+    def start(self) -> None:
+        """There will be many: get ready meanwhile."""
+
+    async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
+        """Those that the store has; None if nobody looked."""
+
+    async def fetch(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
+        """Bring and commit what it can; returns how many bytes each has as stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where one replica's bytes come from, go to, and are unpacked.
@@ -81,6 +95,7 @@ class Site:
         scratch: a directory for catalogs too large for memory.
         limits: of everything read.
         emit: hears what happens.
+        bulk: brings small objects many at a time; None if nothing can.
     """
 
     fqrn: Fqrn
@@ -89,6 +104,7 @@ class Site:
     scratch: Path
     limits: Limits
     emit: Emit
+    bulk: Bulk | None = None
 
 
 class Fetching:
@@ -130,6 +146,20 @@ class Fetching:
             self._site.emit(ObjectsWanted(self._site.fqrn, len(missing), size_bytes))
         return missing
 
+    async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """Let the lanes fetch the small ones; what they do not bring is left."""
+        site = self._site
+        if site.bulk is None:
+            return refs
+        brought = await site.bulk.fetch(refs)
+        if brought:
+            self.stored_objects += len(brought)
+            stored_bytes = sum(brought.values())
+            self.stored_bytes += stored_bytes
+            size_bytes = sum(ref.size_bytes for ref in refs if ref.hash in brought)
+            site.emit(ObjectsStored(site.fqrn, len(brought), stored_bytes, size_bytes))
+        return [ref for ref in refs if ref.hash not in brought]
+
     async def deliver(self, ref: ObjectRef) -> None:
         """Fetch one and commit it."""
         site = self._site
@@ -137,7 +167,7 @@ class Fetching:
         async with await fetch_verified(site.upstream, site.store, ref.hash, max_bytes) as upload:
             await upload.commit(ref.hash)
             self._count(upload)
-            site.emit(ObjectStored(site.fqrn, ref.hash, upload.size_bytes, ref.size_bytes))
+            site.emit(ObjectsStored(site.fqrn, 1, upload.size_bytes, ref.size_bytes))
 
     async def complete(self, ref: CatalogRef, catalog: FetchedCatalog) -> None:
         """Commit a catalog: everything below it is here."""
@@ -165,7 +195,9 @@ class Fetching:
 
     async def present(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
         """What need not be fetched."""
-        return await self._site.store.present(hashes)
+        site = self._site
+        found = await site.bulk.look(hashes) if site.bulk is not None and len(hashes) > 1 else None
+        return await site.store.present(hashes) if found is None else found
 
     async def fetch_and_open(self, ref: CatalogRef) -> FetchedCatalog | None:
         """A catalog from upstream; None if it is an old root that nobody needs to have."""

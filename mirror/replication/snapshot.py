@@ -21,7 +21,7 @@ from mirror.cvmfs.reflog import Reflog
 from mirror.errors import SnapshotFailed
 from mirror.events import Emit, ManifestAccepted, SnapshotFinished, SnapshotStarted
 from mirror.replication import state
-from mirror.replication.fetching import Fetching, Lineage, Site
+from mirror.replication.fetching import Bulk, Fetching, Lineage, Site
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.hash_set import HashSet
 from mirror.replication.lock import replica_lock
@@ -97,13 +97,15 @@ class SnapshotPlan:
 class SnapshotRun:
     """State and steps of one run; use it once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run is made of
         self,
         replica: Replica,
         upstream: Upstream,
         now: datetime,
         emit: Emit,
         options: SnapshotOptions | None = None,
+        *,
+        bulk: Bulk | None = None,
     ) -> None:
         """Prepare; nothing happens until `run` or `plan`.
 
@@ -113,6 +115,7 @@ class SnapshotRun:
             now: the moment that expiry is judged by, and that is written down.
             emit: hears what happens.
             options: what is asked of this run beyond the usual.
+            bulk: a quicker way for small objects, from the same source to the same store.
         """
         self._replica = replica
         self._store = replica.store
@@ -121,10 +124,10 @@ class SnapshotRun:
         self._emit = emit
         self._options = options or SnapshotOptions()
         self._origin = Origin(upstream, replica.store, replica.limits)
+        self._root_files = self._origin  # of the one source whose manifest it will be
         self._reflog_file = ReflogFile(replica.store, replica.spool, replica.fqrn, emit)
         self._site = Site(
-        self._root_files = self._origin  # of the one source whose manifest it will be
-            replica.fqrn, upstream, replica.store, replica.scratch, replica.limits, emit
+            replica.fqrn, upstream, replica.store, replica.scratch, replica.limits, emit, bulk
         )
         self._served: Manifest | None = None
         self._is_initial = True
@@ -139,6 +142,8 @@ class SnapshotRun:
         with replica_lock(self._replica.spool):
             await self._store.prepare()
             await self._begin()
+            if self._is_initial and self._site.bulk is not None:
+                self._site.bulk.start()
             try:
                 await state.tell_begun(self._store, self._now)
                 report = await self._replicate(await self._accept_ensemble())

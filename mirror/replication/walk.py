@@ -62,6 +62,9 @@ class Visitor(Protocol[C]):
     async def missing(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
         """Those of the objects that must be delivered."""
 
+    async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """See to as many of these as can be had together; returns those that are left."""
+
     async def deliver(self, ref: ObjectRef) -> None:
         """See to one object."""
 
@@ -81,10 +84,12 @@ class Breadth:
 
     Attributes:
         readers: catalogs being opened and read.
-        deliveries: objects being delivered, those that wait for their commit included.
+        batches: of objects, being delivered in bulk.
+        deliveries: objects being delivered one by one, those that wait for their commit included.
     """
 
     readers: int = 16
+    batches: int = 8
     deliveries: int = 512
 
 
@@ -106,6 +111,7 @@ class Walk(Generic[C]):
         self._graph: CatalogGraph[C] = CatalogGraph()
         self._claims: dict[ContentHash, _Claim[C]] = {}
         self._failed: set[ContentHash] = set()
+        self._batches = asyncio.Semaphore(self._breadth.batches)
         self._slots = asyncio.Semaphore(self._breadth.deliveries)
         self._changed = asyncio.Event()
         self._busy = 0
@@ -185,10 +191,10 @@ class Walk(Generic[C]):
                 del claimed[ref.hash]
             for content_hash in claimed:
                 self._settle_object(content_hash, None, tasks)
-            for ref in missing:
-                await self._slots.acquire()
+            if missing:
+                await self._batches.acquire()
                 self._busy += 1
-                tasks.create_task(self._deliver(ref, tasks))
+                tasks.create_task(self._deliver_batch(missing, tasks))
 
     def _claim(self, node: Node[C], batch: Iterable[ObjectRef]) -> dict[ContentHash, ObjectRef]:
         """Take what nobody is seeing to yet; wait for the rest with whoever is."""
@@ -208,6 +214,22 @@ class Walk(Generic[C]):
         return claimed
 
     # --- settling ---------------------------------------------------------------------------------
+
+    async def _deliver_batch(self, refs: Sequence[ObjectRef], tasks: asyncio.TaskGroup) -> None:
+        try:
+            left = await self._visitor.deliver_in_bulk(refs)
+            is_left = {ref.hash for ref in left}
+            for ref in refs:
+                if ref.hash not in is_left:
+                    self._settle_object(ref.hash, None, tasks)
+            for ref in left:
+                await self._slots.acquire()
+                self._busy += 1
+                tasks.create_task(self._deliver(ref, tasks))
+        finally:
+            self._batches.release()
+        self._busy -= 1
+        self._tell_readers()
 
     async def _deliver(self, ref: ObjectRef, tasks: asyncio.TaskGroup) -> None:
         error = None

@@ -6,6 +6,7 @@
     client        which client asks: the quick one where it can, the general one where it must
     lean          the quick one
     connection    one connection of it, with several requests on their way
+    bulk          many small objects from one server
     http          the general one: redirects, tunnels, credentials
     retrying      what is worth asking again; once past all caches when the hash is wrong
     retry_after   when a server in trouble wants to be asked again

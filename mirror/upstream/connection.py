@@ -293,7 +293,7 @@ class Connection(asyncio.Protocol):
         return Dropped("the server closed the connection without an answer")
 
     def _end(self, error: UpstreamError) -> None:
-        """Close; of ``error`` fails the one whose answer was being read: the others were dropped."""
+        """Close; ``error`` is for the one whose answer was being read, the others were dropped."""
         if not self.is_open:
             return
         self.is_open = False

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import version
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
+from mirror import __version__
 from mirror.errors import TooLarge, TooSlow, Unavailable, printable
 from mirror.upstream.answers import refusal, stalled, too_slow
 from mirror.upstream.base import Body, Consume, Request, T
@@ -41,7 +41,7 @@ async def http_session(options: HttpOptions) -> AsyncIterator[aiohttp.ClientSess
             total=None, sock_connect=options.timeout_s, sock_read=options.timeout_s
         ),
         headers={
-            "User-Agent": f"cvmfs-mirror/{version('cvmfs-stratum1')}",
+            "User-Agent": f"cvmfs-mirror/{__version__}",
             "Accept": "*/*",
             "Accept-Encoding": "identity",
         },

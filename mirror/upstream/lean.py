@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from ssl import SSLContext
 from typing import Final
 from urllib.parse import urlsplit
 
+from mirror import __version__
 from mirror.errors import TooSlow, Unavailable, UpstreamError, printable
 from mirror.upstream.answers import stalled
 from mirror.upstream.base import Body, Consume, Request, T
@@ -79,7 +79,7 @@ class Server:
         parts = urlsplit(self.base_url)
         target = self.base_url if self.options.proxy else parts.path
         host = parts.netloc
-        agent = f"cvmfs-mirror/{version('cvmfs-stratum1')}"
+        agent = f"cvmfs-mirror/{__version__}"
         tail = (
             f" HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n"
             "Accept-Encoding: identity\r\n"

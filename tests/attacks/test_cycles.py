@@ -71,6 +71,10 @@ class MadeUpWorld:
         """There are no objects."""
         return ()
 
+    async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """There are no objects."""
+        return refs
+
     async def deliver(self, ref: ObjectRef) -> None:
         """There are no objects."""
 

@@ -25,7 +25,7 @@ from mirror.events import (
     CatalogStored,
     ObjectFailed,
     ObjectsPresent,
-    ObjectStored,
+    ObjectsStored,
     ObjectsWanted,
     RootSkipped,
 )
@@ -356,7 +356,7 @@ def test_a_tag_on_what_was_collected(mirror: Mirror) -> None:
 def test_what_is_wanted_is_what_is_stored(mirror: Mirror) -> None:
     """So a progress bar that begins at the one ends with the other."""
     report = mirror.snapshot()
-    wanted, stored = mirror.heard(ObjectsWanted), mirror.heard(ObjectStored)
+    wanted, stored = mirror.heard(ObjectsWanted), mirror.heard(ObjectsStored)
     catalogs = mirror.heard(CatalogStored)
     assert sum(event.count for event in wanted) == len(stored)
     assert sum(event.size_bytes for event in wanted) == sum(event.size_bytes for event in stored)

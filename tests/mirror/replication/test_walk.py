@@ -120,6 +120,10 @@ class FakeVisitor:
         present = {thing(name).hash for name in self.present}
         return [ref for ref in refs if ref.hash not in present]
 
+    async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """As `Visitor.deliver_in_bulk`."""
+        return refs
+
     async def deliver(self, ref: ObjectRef) -> None:
         """As `Visitor.deliver`."""
         name = self._names[ref.hash]

@@ -1,0 +1,152 @@
+"""What one lane does: fetch small objects in bulk, verify each, write it where nobody looks.
+
+    parent → lane                                         lane → parent
+    {"id": 7, "do": "fetch", "source": 0, "objects":      {"id": 7, "sizes": [812, null, …],
+       [["ab12…-rmd160", "P", max_bytes], …]}              "errors": [[1, "NotFound", "http…"], …]}
+    {"id": 8, "do": "reveal", "part": 7}                  {"id": 8, "error": null}
+    {"id": 9, "do": "look", "objects": [["ab…", "P"]…]}   {"id": 9, "present": [true, …]}
+
+One line of JSON each. Between `fetch` and `reveal` the parent makes durable what was written. A
+lane decides nothing: what it could not bring, its parent fetches the careful way, which also finds
+the right words for the operator. It ends when its parent does.
+
+Looking and renaming are work for lanes too: where one thread of Python waits for a disk and another
+for the network, they spend more time on waking each other than on working.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from mirror.cvmfs.content_hash import ContentHash, Suffix
+from mirror.cvmfs.paths import object_path
+from mirror.errors import Corrupted, MirrorError, StoreError
+from mirror.store.local import LocalStore
+from mirror.store.staging import Staged, StagedCommit, Staging
+from mirror.upstream.bulk import BulkClient, Order
+from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
+from mirror.upstream.lean import Server
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """What a lane needs to know.
+
+    Attributes:
+        servers: the sources, in the order of their numbers.
+        staging: where it writes.
+        concurrency: bounds of the requests under way to each source.
+    """
+
+    servers: Sequence[Server]
+    staging: Staging
+    concurrency: ConcurrencyRange
+
+
+@dataclass(slots=True)
+class _Part:
+    """Objects that were ordered together, and are answered for together."""
+
+    number: int
+    hashes: list[ContentHash]
+    left: int
+    sizes: list[int | None]
+    errors: list[tuple[int, str, str]] = field(default_factory=list)
+    staged: list[Staged] = field(default_factory=list)
+
+
+class Lane:
+    """Takes messages, gives messages; its event loop belongs to it alone, so it may block."""
+
+    def __init__(self, options: LaneOptions, reply: Callable[[bytes], None]) -> None:
+        """Prepare; ``reply`` takes a message to the parent."""
+        self._staging = options.staging
+        self._reply = reply
+        self._clients = [
+            BulkClient(server, AdaptiveLimit(options.concurrency), self._arrived)
+            for server in options.servers
+        ]
+        self._ordered: dict[int, tuple[_Part, int]] = {}
+        self._numbers = count()
+        self._parts: dict[int, _Part] = {}
+
+    def hear(self, message: bytes) -> None:
+        """Do what the parent asks for."""
+        asked: dict[str, Any] = json.loads(message)
+        match asked["do"]:
+            case "fetch":
+                self._fetch(asked)
+            case "reveal":
+                self._reveal(asked)
+            case "look":
+                self._look(asked)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        for client in self._clients:
+            client.close()
+
+    # --- fetching ---------------------------------------------------------------------------------
+
+    def _fetch(self, asked: dict[str, Any]) -> None:
+        objects = asked["objects"]
+        hashes = [ContentHash.parse(text, Suffix(suffix)) for text, suffix, _ in objects]
+        part = _Part(asked["id"], hashes, len(hashes), [None] * len(hashes))
+        orders = []
+        for position, (content_hash, (_, _, max_bytes)) in enumerate(
+            zip(hashes, objects, strict=True)
+        ):
+            number = next(self._numbers)
+            self._ordered[number] = part, position
+            orders.append(Order(number, object_path(content_hash), max_bytes))
+        self._clients[asked["source"]].submit(orders)
+
+    def _arrived(self, number: int, outcome: bytes | MirrorError) -> None:
+        part, position = self._ordered.pop(number)
+        if isinstance(outcome, bytes):
+            try:
+                part.staged.append(self._stage(part.hashes[position], outcome))
+                part.sizes[position] = len(outcome)
+            except (Corrupted, StoreError) as error:
+                outcome = error
+        if isinstance(outcome, MirrorError):
+            part.errors.append((position, type(outcome).__name__, str(outcome)))
+        part.left -= 1
+        if not part.left:
+            self._parts[part.number] = part
+            self._tell(id=part.number, sizes=part.sizes, errors=part.errors)
+
+    def _stage(self, content_hash: ContentHash, body: bytes) -> Staged:
+        actual = ContentHash.of(content_hash.algorithm, body, content_hash.suffix)
+        if actual != content_hash:
+            raise Corrupted(
+                f"{object_path(content_hash)} was delivered with the hash {actual} "
+                f"({len(body)} bytes)"
+            )
+        return self._staging.write(content_hash, body)
+
+    # --- the rest ---------------------------------------------------------------------------------
+
+    def _reveal(self, asked: dict[str, Any]) -> None:
+        commit = StagedCommit(self._staging.root, self._parts.pop(asked["part"]).staged)
+        error = None
+        try:
+            commit.reveal()
+        except StoreError as caught:
+            error = str(caught)
+            with suppress(StoreError):  # the first error is the one to tell
+                commit.discard()
+        self._tell(id=asked["id"], error=error)
+
+    def _look(self, asked: dict[str, Any]) -> None:
+        store = LocalStore(self._staging.root)
+        hashes = [ContentHash.parse(text, Suffix(suffix)) for text, suffix in asked["objects"]]
+        self._tell(id=asked["id"], present=[store.has(each) for each in hashes])
+
+    def _tell(self, **message: object) -> None:
+        self._reply(json.dumps(message).encode() + b"\n")

@@ -1,0 +1,227 @@
+"""Several processes that fetch small objects, since one core is not enough for it (`lane`).
+
+A lane only ever helps: what it cannot bring, and everything it had in hand when it died, comes back
+as an error, and is fetched the careful way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from types import TracebackType
+from typing import Any, Final, Self
+
+from mirror.cvmfs.content_hash import ContentHash
+from mirror.errors import Corrupted, UpstreamError
+from mirror.replication.lane import LaneOptions
+from mirror.replication.lane_process import MAX_MESSAGE_BYTES, pack
+from mirror.store.threads import in_thread
+
+_PART: Final = 64
+"""Objects in one message: few enough to spread a catalog's objects over all lanes."""
+
+
+class NotByLane(UpstreamError):
+    """A lane did not bring it; the careful way may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A small object to fetch: its name, and how many bytes it may have as stored."""
+
+    content_hash: ContentHash
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What became of objects that were ordered together.
+
+    Attributes:
+        wanted: which.
+        sizes: as stored, of those that are staged; None for the others.
+        errors: why not, of the others.
+    """
+
+    wanted: Sequence[Wanted]
+    sizes: Sequence[int | None]
+    errors: Mapping[ContentHash, UpstreamError]
+    lane: _LaneHandle | None
+    number: int
+
+
+class Lanes:
+    """So many lanes; use as a context manager. Processes are started by `start`."""
+
+    def __init__(self, count: int, options: LaneOptions) -> None:
+        """Prepare.
+
+        Args:
+            count: of processes.
+            options: what each of them does; their prefix tells their temporaries from others'.
+        """
+        self._count = count
+        self._options = options
+        self._lanes: list[_LaneHandle] = []
+        self._starting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the processes, unless they were; returns at once."""
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+
+    async def fetch(self, wanted: Sequence[Wanted], source: int = 0) -> list[Part]:
+        """Fetch objects and stage them; nothing is visible yet."""
+        parts = [wanted[first : first + _PART] for first in range(0, len(wanted), _PART)]
+        return await asyncio.gather(*(self._fetch_part(part, source) for part in parts))
+
+    async def reveal(self, part: Part) -> bool:
+        """Give staged objects their names; False if it could not be done."""
+        if part.lane is None:
+            return False
+        reply = await part.lane.ask(do="reveal", part=part.number)
+        return reply is not None and reply["error"] is None
+
+    async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
+        """Those that are in the store; None if nobody looked."""
+        lane = await self._idlest()
+        if lane is None:
+            return None
+        objects = [(each.text, each.suffix.value) for each in hashes]
+        reply = await lane.ask(do="look", objects=objects)
+        if reply is None:
+            return None
+        return {each for each, is_there in zip(hashes, reply["present"], strict=True) if is_there}
+
+    async def _start(self) -> None:
+        starts = [_LaneHandle.start(self._options) for _ in range(self._count)]
+        started = await asyncio.gather(*starts, return_exceptions=True)
+        for each in started:
+            if isinstance(each, _LaneHandle):
+                self._lanes.append(each)
+            elif not isinstance(each, OSError):  # which means no more processes or descriptors
+                raise each
+
+    async def _idlest(self) -> _LaneHandle | None:
+        self.start()
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+        alive = [lane for lane in self._lanes if lane.is_alive]
+        return min(alive, key=lambda each: each.outstanding, default=None)
+
+    async def _fetch_part(self, wanted: Sequence[Wanted], source: int) -> Part:
+        lane = await self._idlest()
+        if lane is None:
+            return _lost(wanted, "no lane is alive")
+        objects = [
+            (each.content_hash.text, each.content_hash.suffix.value, each.max_bytes)
+            for each in wanted
+        ]
+        reply = await lane.ask(do="fetch", source=source, objects=objects)
+        if reply is None:
+            return _lost(wanted, "its lane has ended")
+        errors = {
+            wanted[position].content_hash: _error(kind, text)
+            for position, kind, text in reply["errors"]
+        }
+        return Part(wanted, reply["sizes"], errors, lane, reply["id"])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+            await asyncio.gather(*(lane.end() for lane in self._lanes))
+            await in_thread(self._options.staging.sweep)
+
+
+def _lost(wanted: Sequence[Wanted], why: str) -> Part:
+    error = NotByLane(why)
+    errors = {each.content_hash: error for each in wanted}
+    return Part(wanted, [None] * len(wanted), errors, None, 0)
+
+
+def _error(kind: str, text: str) -> UpstreamError:
+    """Lies are told apart from failures; a careful fetch finds out everything else."""
+    return Corrupted(text) if kind == Corrupted.__name__ else NotByLane(text)
+
+
+class _LaneHandle:
+    """One process, seen from its parent."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
+        self.is_alive = True
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    @classmethod
+    async def start(cls, options: LaneOptions) -> _LaneHandle:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "mirror.replication.lane_process"),
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
+        writer.write(pack(options))
+        return cls(process, reader, writer)
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._waiting)
+
+    async def ask(self, **message: object) -> dict[str, Any] | None:
+        """Send a message and wait for the answer; None if there will be none."""
+        if not self.is_alive:
+            return None
+        number = next(self._numbers)
+        answer: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._writer.write(json.dumps({"id": number, **message}).encode() + b"\n")
+        return await answer
+
+    async def end(self) -> None:
+        """Close our end: the process ends by itself."""
+        self._writer.close()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        await self._process.wait()
+
+    async def _listen(self) -> None:
+        try:
+            while message := await self._reader.readline():
+                reply: dict[str, Any] = json.loads(message)
+                self._settle(reply["id"], reply)
+        except (OSError, ValueError):
+            pass  # it died in the middle of a message
+        finally:
+            self.is_alive = False
+            for number in list(self._waiting):
+                self._settle(number, None)
+
+    def _settle(self, number: int, reply: dict[str, Any] | None) -> None:
+        answer = self._waiting.pop(number)
+        if not answer.done():
+            answer.set_result(reply)

@@ -1,0 +1,256 @@
+"""Many small objects from one server: a few connections, kept full of requests.
+
+`Upstream.fetch` costs a task and a future per object; here an object costs a place in a queue. What
+comes is handed over whole, what does not come is handed back with the reason: whoever ordered it
+asks again the careful way. There are no retries here but one: what a server drops unanswered when
+it closes a connection goes to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from mirror.errors import MirrorError, TooSlow, Unavailable, UpstreamError
+from mirror.upstream.concurrency import AdaptiveLimit
+from mirror.upstream.connection import Connection, Dropped
+from mirror.upstream.lean import Server
+
+_DEPTH: Final = 8
+"""Requests on one connection. Fewer waste round trips; with more, one large answer makes many
+small ones wait."""
+_ATTEMPTS: Final = 3
+_Pace = Callable[[int, int], float]
+
+
+def unhurried(_requests: int, _received_bytes: int) -> float:
+    """No limit but the adaptive one."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One object that is wanted.
+
+    Attributes:
+        number: what the one who ordered calls it.
+        path: below the repository's base URL.
+        max_bytes: more than so many are `TooLarge`; all are held in memory.
+    """
+
+    number: int
+    path: str
+    max_bytes: int
+
+
+class BulkClient:
+    """Fetches orders from one server; `close` it in the end.
+
+    Each order ends with exactly one call of ``deliver``: its number, and its body or an error.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        limit: AdaptiveLimit,
+        deliver: Callable[[int, bytes | MirrorError], None],
+        pace: _Pace = unhurried,
+    ) -> None:
+        """Prepare; nothing is sent until `submit`.
+
+        Args:
+            server: from where.
+            limit: how many requests to have under way.
+            deliver: takes what came, at once; must neither raise nor wait.
+            pace: told of requests and of bytes, says how long to wait before the next request.
+        """
+        self._server = server
+        self._start, self._tail = server.heads()
+        self._limit = limit
+        self._deliver = deliver
+        self._pace = pace
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Ordered] = deque()
+        self._open: set[Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._bears_pipelining = False
+        self._is_closed = False
+        self._resumes_at = 0.0
+        self._resume: asyncio.TimerHandle | None = None
+
+    def submit(self, orders: Iterable[Order]) -> None:
+        """Take orders; their bodies come by and by."""
+        self._queue.extend(_Ordered(self, order) for order in orders)
+        for connection in list(self._open):
+            self._fill(connection)
+        self._widen()
+
+    def close(self) -> None:
+        """Close all connections; what is under way is handed back as an error."""
+        self._is_closed = True
+        if self._resume is not None:
+            self._resume.cancel()
+        for task in self._opening:
+            task.cancel()
+        for connection in list(self._open):
+            connection.close()
+        self._give_back(Unavailable(f"{self._server.base_url}: closed"))
+
+    # --- what goes out ----------------------------------------------------------------------------
+
+    def request(self, path: str) -> bytes:
+        """The bytes of a request."""
+        return f"{self._start}{path}{self._tail}\r\n".encode("ascii")
+
+    def url(self, path: str) -> str:
+        """For people."""
+        return self._server.url(path)
+
+    @property
+    def _depth(self) -> int:
+        return _DEPTH if self._bears_pipelining else 1
+
+    def _fill(self, connection: Connection) -> None:
+        """Send as many requests on a connection as it and the limit have room for."""
+        if not self._queue or not connection.is_open or self._must_wait():
+            return
+        depth = self._depth
+        if connection.outstanding > depth // 2:
+            return  # several in one go, when more of them have been answered
+        room = min(
+            depth - connection.outstanding,
+            self._limit.value - self._under_way,
+            len(self._queue),
+        )
+        if room <= 0:
+            return
+        batch = [self._queue.popleft() for _ in range(room)]
+        self._under_way += room
+        self._wait_for(self._pace(room, 0))
+        connection.send(batch)
+
+    def _widen(self) -> None:
+        """Use, or open, connections until they can hold what the limit allows."""
+        if self._is_closed or not self._queue or self._under_way >= self._limit.value:
+            return
+        for connection in [each for each in self._open if not each.outstanding]:
+            self._fill(connection)
+        wanted = min(self._limit.value, self._under_way + len(self._queue))
+        connections = -(-wanted // self._depth)
+        while len(self._open) + len(self._opening) < connections:
+            task = self._loop.create_task(self._connect())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _connect(self) -> None:
+        connection = Connection(self._server.options, self._changed)
+        try:
+            await self._server.connect(connection)
+        except UpstreamError as error:
+            self._limit.record(self._loop.time(), 0, is_failure=True)
+            if not self._open and len(self._opening) == 1:
+                self._give_back(error)
+            return
+        self._open.add(connection)
+        self._fill(connection)
+
+    def _give_back(self, error: UpstreamError) -> None:
+        waiting, self._queue = self._queue, deque()
+        for ordered in waiting:
+            self._deliver(ordered.number, error)
+
+    # --- what comes back --------------------------------------------------------------------------
+
+    def _changed(self, connection: Connection) -> None:
+        if connection.is_open:
+            self._bears_pipelining |= connection.is_kept_alive
+        else:
+            self._open.discard(connection)
+        self._fill(connection)
+        self._widen()
+
+    def settled(self, ordered: _Ordered, outcome: bytes | UpstreamError) -> None:
+        """An answer has ended, or failed."""
+        self._under_way -= 1
+        if isinstance(outcome, Dropped) and ordered.may_try_again():
+            self._queue.append(ordered)
+            return
+        if isinstance(outcome, bytes):
+            self._limit.record(self._loop.time(), len(outcome), is_failure=False)
+            self._wait_for(self._pace(0, len(outcome)))
+        else:
+            is_failure = isinstance(outcome, Unavailable | TooSlow)
+            self._limit.record(self._loop.time(), 0, is_failure=is_failure)
+        self._deliver(ordered.number, outcome)
+
+    # --- pace -------------------------------------------------------------------------------------
+
+    def _wait_for(self, delay_s: float) -> None:
+        if delay_s > 0:
+            self._resumes_at = max(self._resumes_at, self._loop.time() + delay_s)
+
+    def _must_wait(self) -> bool:
+        if not self._resumes_at:
+            return False
+        if self._loop.time() >= self._resumes_at:
+            self._resumes_at = 0.0
+            return False
+        if self._resume is None:
+            self._resume = self._loop.call_at(self._resumes_at, self._go_on)
+        return True
+
+    def _go_on(self) -> None:
+        self._resume = None
+        for connection in list(self._open):
+            self._fill(connection)
+        self._widen()
+
+
+class _Ordered:
+    """An order as an `Exchange`."""
+
+    __slots__ = ("_attempts", "_bulk", "_order", "_pieces")
+
+    def __init__(self, bulk: BulkClient, order: Order) -> None:
+        self._bulk = bulk
+        self._order = order
+        self._pieces: list[bytes] = []
+        self._attempts = 1
+
+    @property
+    def number(self) -> int:
+        return self._order.number
+
+    @property
+    def url(self) -> str:
+        return self._bulk.url(self._order.path)
+
+    @property
+    def head(self) -> bytes:
+        return self._bulk.request(self._order.path)
+
+    @property
+    def max_bytes(self) -> int:
+        return self._order.max_bytes
+
+    def began(self) -> None:
+        self._pieces = []
+
+    def received(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+
+    def ended(self) -> None:
+        pieces = self._pieces
+        self._bulk.settled(self, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def failed(self, error: UpstreamError) -> None:
+        self._bulk.settled(self, error)
+
+    def may_try_again(self) -> bool:
+        """Whether a connection that was closed under it is no reason to give up yet."""
+        self._attempts += 1
+        return self._attempts <= _ATTEMPTS
