@@ -10,7 +10,7 @@ listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6
 [fetch]
 timeout_s = 10.0                    # to connect, to answer, and the window of the next line
 min_bytes_per_s = 1024              # slower than this counts as dead
-retries = 3
+retries = 3                         # five times as many while the server answers others
 max_connections = 256
 processes = 2                       # that fetch small objects; 0 for none
 follow_redirects = false

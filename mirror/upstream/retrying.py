@@ -19,6 +19,9 @@ class RetryPolicy:
 
     Attributes:
         retries: attempts after the first.
+        retries_while_alive: so many times that, as long as the server answers others. One that
+            fails every third time would else be given up on for a few of very many objects, and a
+            few are enough for nothing to be published.
         initial_s: the longest first pause; each further one may be twice as long.
         max_s: the longest pause of our own choice.
         longest_asked_s: the longest pause that a server may ask for; a run that holds the
@@ -26,9 +29,19 @@ class RetryPolicy:
     """
 
     retries: int = 3
+    retries_while_alive: int = 5
     initial_s: float = 0.5
     max_s: float = 10.0
     longest_asked_s: float = 60.0
+
+    def is_patient(self, attempt: int, *, is_alive: bool) -> bool:
+        """Whether there is another attempt after the one of that number.
+
+        Args:
+            attempt: 1 being the first.
+            is_alive: whether the server answered anybody since that attempt began.
+        """
+        return attempt <= self.retries * (self.retries_while_alive if is_alive else 1)
 
     def pause_s(self, attempt: int, draw: float, asked_s: float | None = None) -> float:
         """The pause after the attempt of that number, 1 being the first; ``draw`` is in [0, 1).
@@ -64,6 +77,7 @@ class Retrying:
         self._fqrn = fqrn
         self._emit = emit
         self._sleep = sleep
+        self._answered = 0
 
     @property
     def source(self) -> str:
@@ -75,20 +89,25 @@ class Retrying:
         attempt = 0
         while True:
             attempt += 1
+            answered = self._answered
             try:
-                return await self._inner.fetch(request, consume)
+                result = await self._inner.fetch(request, consume)
             except (Corrupted, TooLarge) as error:
                 if request.is_fresh:
                     raise
                 self._tell(request, error)
                 request = replace(request, is_fresh=True)
             except (Unavailable, TooSlow) as error:
-                if attempt > self._policy.retries:
+                is_alive = self._answered > answered
+                if not self._policy.is_patient(attempt, is_alive=is_alive):
                     raise
                 self._tell(request, error)
                 draw = random.random()  # noqa: S311 - spreads load, guards nothing
                 asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
                 await self._sleep(self._policy.pause_s(attempt, draw, asked_s))
+            else:
+                self._answered += 1
+                return result
 
     def _tell(self, request: Request, error: UpstreamError) -> None:
         self._emit(FetchRetried(self._fqrn, request.path, str(error)))

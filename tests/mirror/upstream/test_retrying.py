@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import pickle
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -23,7 +25,7 @@ from mirror.upstream.base import Body, Consume, Request, T, read_all
 from mirror.upstream.retrying import Retrying, RetryPolicy
 from tests.support.clock import FakeClock
 from tests.support.faults import once, reset_after
-from tests.support.loops import run
+from tests.support.loops import run, turns
 from tests.support.simulated import SimulatedStratum0
 
 FQRN = Fqrn("test.example.org")
@@ -185,6 +187,7 @@ def test_pauses_double() -> None:
     st.builds(
         RetryPolicy,
         st.integers(0, 100),
+        st.integers(1, 10),
         st.floats(0, 1000, allow_nan=False),
         st.floats(0, 1000, allow_nan=False),
     ),
@@ -211,6 +214,64 @@ def test_what_a_server_asks_survives_the_way_between_processes() -> None:
     """Bytes are fetched in workers, and pauses are made where their errors arrive."""
     error = pickle.loads(pickle.dumps(Unavailable("503", 7.0)))
     assert (str(error), error.retry_after_s) == ("503", 7.0)
+
+
+class EveryOther:
+    """An upstream that fails for some paths as long as it is alive for others.
+
+    Attributes:
+        attempts: how often each path was asked for.
+    """
+
+    source = "every other://"
+
+    def __init__(self, failing: str, times: int) -> None:
+        self.attempts: Counter[str] = Counter()
+        self._failing, self._times = failing, times
+
+    async def fetch(self, request: Request, consume: Consume[T]) -> T:
+        """As `Upstream.fetch`."""
+        self.attempts[request.path] += 1
+        await turns(3)  # time for another one to be answered
+        if request.path == self._failing and self.attempts[request.path] <= self._times:
+            raise Unavailable("503")
+        return await consume(_hello())
+
+
+def fetch_beside_others(inner: EveryOther, others: int) -> bytes:
+    """One file, while others are fetched all the time."""
+
+    async def main() -> bytes:
+        clock = FakeClock()
+        retrying = Retrying(inner, POLICY, FQRN, lambda _event: None, clock.sleep)
+
+        async def go_on() -> None:
+            for number in range(others):
+                await retrying.fetch(Request(f"other {number}", 100), read_all)
+
+        busy = asyncio.ensure_future(go_on())
+        try:
+            return await retrying.fetch(Request("failing", 100), read_all)
+        finally:
+            busy.cancel()
+
+    return run(main())
+
+
+def test_a_server_that_answers_others_is_asked_more_often() -> None:
+    """It is there, and has trouble now and then."""
+    inner = EveryOther("failing", times=15)
+    assert fetch_beside_others(inner, others=1000) == b"hello"
+    assert inner.attempts["failing"] == 16
+
+
+@pytest.mark.parametrize(("others", "attempts"), [(1000, 16), (0, 4)])
+def test_but_not_for_ever(others: int, attempts: int) -> None:
+    """And one that answers nobody is given up on soon."""
+    inner = EveryOther("failing", times=1000)
+    with pytest.raises(Unavailable):
+        fetch_beside_others(inner, others)
+    assert inner.attempts["failing"] == attempts
 
 
 def test_it_says_where_the_inner_one_fetches_from() -> None:
