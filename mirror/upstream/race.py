@@ -39,7 +39,8 @@ class Race(Generic[T]):
 
         Args:
             first: asks the source to begin with.
-            second: called when the first one is late; asks another one, None if there is none.
+            second: called when the first one is late; asks another one, None if none may be asked
+                now.
             patience_s: after how long without an answer it is late, counted from the start; asked
                 again when that time is over, since more may be known then.
         """
@@ -97,6 +98,8 @@ class Race(Generic[T]):
         second = self._second()
         if second is not None:
             self._asking = self._loop.create_task(self._ask(second))
+        else:  # not now, but perhaps in a while
+            self._timer = self._loop.call_later(self._patience_s(), self._late)
 
     async def _ask(self, second: Ask) -> None:
         async def hand_over(body: Body) -> None:

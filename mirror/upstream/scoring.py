@@ -186,6 +186,10 @@ class Scoreboard:
         record = self._records[index]
         return record.requests > record.failures
 
+    def is_suspended(self, index: int) -> bool:
+        """Whether it is asked only to see if it is better now, or if nobody else is left."""
+        return self._records[index].until_s is not None
+
     def patience_s(self, index: int) -> float | None:
         """After how long without an answer it is a straggler; None while too little is known.
 

@@ -11,7 +11,7 @@ for. Stratum 0 is the first of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -81,13 +81,17 @@ class AnyOf:
                 continue  # the round knows
         raise self._sum_of(round_.failed)
 
-    def late(self, excluded: set[int]) -> int | None:
-        """An answer is late: which source to ask beside; None for none."""
-        if self._hedges < 1.0:
+    def late(self, first: int, failed: Collection[int]) -> int | None:
+        """The first one's answer is late: whom to ask beside; None for nobody now.
+
+        Hedges are counted, so that a slow hour of everybody's does not double the load; but not
+        those for a source that is known to be in trouble.
+        """
+        if self._hedges < 1.0 and not self._board.is_suspended(first):
             return None
-        index = self._board.choose(_now_s(), excluded)
+        index = self._board.choose(_now_s(), {first, *failed})
         if index is not None:
-            self._hedges -= 1.0
+            self._hedges = max(0.0, self._hedges - 1.0)
         return index
 
     def patience_s(self, index: int) -> float:
@@ -181,7 +185,7 @@ class _Round:
                 self._any_of.of(index).overtaken()
 
     def _ask_beside(self, index: int) -> Ask | None:
-        self._beside = self._any_of.late({index, *self.failed})
+        self._beside = self._any_of.late(index, self.failed)
         return None if self._beside is None else self._ask(self._beside)
 
     def _ask(self, index: int) -> Ask:
