@@ -5,6 +5,7 @@ An oracle must not share its subject's mistakes, so this reads SQLite plainly an
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import zlib
 from contextlib import closing
@@ -20,11 +21,27 @@ def reachable_objects(root: Path) -> set[str]:
     fields = {line[0]: line[1:] for line in text.split("\n")}
     found = {_path(fields[key], key) for key in "HXM" if key in fields}
     _walk(root, fields["C"], found)
-    with closing(_database(root / _path(fields["H"], "H"))) as history:
-        for (tagged,) in history.execute("SELECT hash FROM tags"):
-            if (root / _path(tagged, "C")).exists():
-                _walk(root, tagged, found)
+    if "H" in fields:
+        with closing(_database(root / _path(fields["H"], "H"))) as history:
+            for (tagged,) in history.execute("SELECT hash FROM tags"):
+                if (root / _path(tagged, "C")).exists():
+                    _walk(root, tagged, found)
     return found
+
+
+def require_sound(root: Path) -> int:
+    """All that is reachable has the hash it is named by; returns how much there is."""
+    found = reachable_objects(root)
+    for path in found:
+        digits = path.removeprefix("data/").replace("/", "").rstrip("CHXMPL")
+        assert hashlib.sha1((root / path).read_bytes()).hexdigest() == digits, path
+    return len(found)
+
+
+def wanted_by(root: Path, path: str) -> set[str]:
+    """What one catalog refers to, given its path below ``root``."""
+    found, nested = _read(root / path)
+    return found | {_path(each, "C") for each in nested}
 
 
 def _walk(root: Path, catalog_hash: str, found: set[str]) -> None:
@@ -32,8 +49,17 @@ def _walk(root: Path, catalog_hash: str, found: set[str]) -> None:
     if path in found:
         return
     found.add(path)
+    objects, nested = _read(root / path)
+    found |= objects
+    for each in nested:
+        _walk(root, each, found)
+
+
+def _read(packed: Path) -> tuple[set[str], list[str]]:
+    """The paths of a catalog's objects, and the hashes of what is nested in it."""
+    found = set()
     labels = {0: "", 1: "-rmd160", 2: "-shake128"}
-    with closing(_database(root / path)) as catalog:
+    with closing(_database(packed)) as catalog:
         for digest, flags in catalog.execute("SELECT hash, flags FROM catalog"):
             if digest and not flags & 128:
                 found.add(_path(digest.hex() + labels[flags >> 8 & 7], ""))
@@ -41,8 +67,8 @@ def _walk(root: Path, catalog_hash: str, found: set[str]) -> None:
         for digest, flags in catalog.execute(chunks):
             if not flags & 128:
                 found.add(_path(digest.hex() + labels[flags >> 8 & 7], "P"))
-        for (nested,) in catalog.execute("SELECT sha1 FROM nested_catalogs").fetchall():
-            _walk(root, nested, found)
+        nested = [sha1 for (sha1,) in catalog.execute("SELECT sha1 FROM nested_catalogs")]
+    return found, nested
 
 
 def _path(text: str, suffix: str) -> str:
