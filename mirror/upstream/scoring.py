@@ -14,8 +14,8 @@ The next request goes where cost times requests under way is lowest, so that the
 that fits them, and one that hangs gets no more. What is known fades: a source nobody asks is
 believed a little better every second, until it is asked again.
 
-**Reserve.** One source, Stratum 0, may be the reserve: as long as one of the others is not worse
-than it by more than `ScoringPolicy.spare_factor`, it is not asked.
+**Reserve.** One source, Stratum 0, may be the reserve: as long as one of the others is good enough,
+in itself or compared to it (`ScoringPolicy.spare_factor` and those behind), it is not asked.
 
 **Suspension** (the circuit breaker, `TrackRecord`). One that fails is not asked for a while, and
 then by one request alone; one that lied for a long while. When nobody else is left, those suspended
@@ -30,6 +30,7 @@ from typing import Final
 from mirror.upstream.track_record import (
     FIXED_COST_S,
     Delivery,
+    Expectation,
     Fault,
     ScoringPolicy,
     Standing,
@@ -69,45 +70,58 @@ class Scoreboard:
             excluded: who was asked already.
             even_suspended: choose among those suspended if nobody else is left.
         """
-        costs = self._costs(now_s)
-        pool = self._pool(now_s, excluded, costs)
+        expected = self._expectations(now_s)
+        pool = self._pool(now_s, excluded, expected)
         if not pool and even_suspended:
             return self._least_suspended(excluded)
         probes = [index for index in pool if self._records[index].until_s is not None]
         if probes:
             return probes[0]
-        queued = {index: costs[index] * (self._records[index].under_way + 1) for index in pool}
-        return min(pool, key=queued.__getitem__, default=None)
+
+        def queued_s(index: int) -> float:
+            return expected[index].cost_s * (self._records[index].under_way + 1)
+
+        return min(pool, key=queued_s, default=None)
 
     def shares(self, now_s: float) -> tuple[float, ...]:
         """What part of the requests should go where: for handing them out in bulk.
 
         Adds up to 1; all zero if everybody is suspended.
         """
-        costs = self._costs(now_s)
-        pool = self._pool(now_s, (), costs)
-        worth = [1.0 / cost if index in pool else 0.0 for index, cost in enumerate(costs)]
+        expected = self._expectations(now_s)
+        pool = self._pool(now_s, (), expected)
+        worth = [1.0 / each.cost_s if i in pool else 0.0 for i, each in enumerate(expected)]
         total = sum(worth)
         return tuple(each / total if total else 0.0 for each in worth)
 
-    def _pool(self, now_s: float, excluded: Collection[int], costs: list[float]) -> list[int]:
+    def _pool(
+        self, now_s: float, excluded: Collection[int], expected: list[Expectation]
+    ) -> list[int]:
         """Who is worth asking: mirrors that are good enough, or else everybody who is there."""
+        records, reserve = self._records, self._reserve
         there = [
             index
-            for index, record in enumerate(self._records)
+            for index, record in enumerate(records)
             if index not in excluded and record.is_available(now_s)
         ]
-        mirrors = [index for index in there if index != self._reserve]
-        if self._reserve is None or self._reserve not in there:
+        mirrors = [index for index in there if index != reserve]
+        if reserve is None or reserve not in there:
             return mirrors
-        if self._records[self._reserve].heard_s is None:
+        if records[reserve].heard_s is None:
             return mirrors or there
-        bearable_s = costs[self._reserve] * self._policy.spare_factor
         return [
             index
             for index in mirrors
-            if costs[index] <= bearable_s or self._records[index].until_s is not None
+            if self._is_good_enough(expected[index], expected[reserve])
+            or records[index].until_s is not None  # due for a probe
         ] or there
+
+    def _is_good_enough(self, mirror: Expectation, reserve: Expectation) -> bool:
+        """A mirror that works hard looks slow beside a reserve that rests: hence not only that."""
+        policy = self._policy
+        if mirror.cost_s <= reserve.cost_s * policy.spare_factor:
+            return True
+        return mirror.once_s <= policy.spare_s and mirror.hit_ratio > policy.spare_hit_ratio
 
     def _least_suspended(self, excluded: Collection[int]) -> int | None:
         """Rather one that failed than one that lied; then the one whose pause ends first."""
@@ -119,10 +133,10 @@ class Scoreboard:
             default=None,
         )
 
-    def _costs(self, now_s: float) -> list[float]:
+    def _expectations(self, now_s: float) -> list[Expectation]:
         known = [record.known_cost_s() for record in self._records]
         best_s = min((each for each in known if each is not None), default=FIXED_COST_S)
-        return [record.cost_s(best_s, now_s) for record in self._records]
+        return [record.expectation(best_s, now_s) for record in self._records]
 
     # --- what came of it --------------------------------------------------------------------------
 
@@ -202,8 +216,10 @@ class Scoreboard:
 
     def ranking(self, now_s: float) -> tuple[Standing, ...]:
         """All of them, the best first, those suspended last."""
-        costs = self._costs(now_s)
-        order = sorted(
-            range(len(costs)), key=lambda i: (self._records[i].until_s is not None, costs[i], i)
-        )
+        expected = self._expectations(now_s)
+
+        def place(index: int) -> tuple[bool, float, int]:
+            return self.is_suspended(index), expected[index].cost_s, index
+
+        order = sorted(range(len(expected)), key=place)
         return tuple(self._records[index].standing(index) for index in order)

@@ -58,7 +58,9 @@ class ScoringPolicy:
         lie_pause_s: after wrong bytes; twice as long after each further time.
         max_lie_pause_s: the longest of those.
         spare_factor: the reserve is spared while some other source costs less than so many times
-            as much.
+            as much,
+        spare_s: or not more than this, which a request may take among many others, and
+        spare_hit_ratio: more often than this it delivers.
         half_life_s: after so long unasked, what is known of a source counts half.
     """
 
@@ -70,6 +72,8 @@ class ScoringPolicy:
     lie_pause_s: float = 60.0
     max_lie_pause_s: float = 3600.0
     spare_factor: float = 4.0
+    spare_s: float = 1.0
+    spare_hit_ratio: float = 0.5
     half_life_s: float = 30.0
 
 
@@ -115,6 +119,24 @@ class Standing:
     latency_s: float | None
     bytes_per_s: float | None
     failing_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the next request to a source will probably cost.
+
+    Attributes:
+        once_s: time for a usual object.
+        hit_ratio: how probable it is that it comes.
+    """
+
+    once_s: float
+    hit_ratio: float
+
+    @property
+    def cost_s(self) -> float:
+        """Time for one that came."""
+        return self.once_s / max(_LEAST_HIT_RATIO, self.hit_ratio)
 
 
 class TrackRecord:
@@ -262,14 +284,15 @@ class TrackRecord:
         rate = self.bytes_per_s
         return FIXED_COST_S + self.latency_s + (_OBJECT_BYTES / rate if rate else 0.0)
 
-    def cost_s(self, best_s: float, now_s: float) -> float:
-        """What it probably costs now, failures included; ``best_s`` is what it may be at best."""
+    def expectation(self, best_s: float, now_s: float) -> Expectation:
+        """What it probably costs now; ``best_s`` is what it may be at best, if it is not known."""
         if self.heard_s is None:
-            return best_s
-        hit_ratio = (1.0 - self.failing_ratio) * (1.0 - self.lacking_ratio)
-        known_s = max(self.known_cost_s() or 0.0, best_s) / max(_LEAST_HIT_RATIO, hit_ratio)
+            return Expectation(best_s, 1.0)
         half_lives = max(0.0, now_s - self.heard_s) / self._policy.half_life_s
-        return best_s + (known_s - best_s) * float(0.5**half_lives)
+        remembered = float(0.5**half_lives)
+        known_s = max(self.known_cost_s() or 0.0, best_s)
+        misses = 1.0 - (1.0 - self.failing_ratio) * (1.0 - self.lacking_ratio)
+        return Expectation(best_s + (known_s - best_s) * remembered, 1.0 - misses * remembered)
 
     def standing(self, index: int) -> Standing:
         """For people."""

@@ -11,14 +11,14 @@ Each call runs in an event loop of its own, as each run of the command line does
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
 from mirror.cvmfs.catalog import Catalog
 from mirror.cvmfs.content_hash import ContentHash, Suffix
-from mirror.cvmfs.paths import MANIFEST, TEMPORARIES, parse_object_path
+from mirror.cvmfs.paths import MANIFEST, MASTER_REPLICA, TEMPORARIES, parse_object_path
 from mirror.events import Event
 from mirror.replication.replica import Replica
 from mirror.replication.snapshot import SnapshotOptions, SnapshotPlan, SnapshotReport, SnapshotRun
@@ -27,7 +27,10 @@ from mirror.store.base import ObjectStore
 from mirror.store.local import LocalStore
 from mirror.store.memory import MemoryStore
 from mirror.upkeep.check import CheckReport, check_replica
-from tests.support.clock import NOW
+from mirror.upstream.base import Upstream
+from mirror.upstream.retrying import RetryPolicy
+from mirror.upstream.sources import sources
+from tests.support.clock import NOW, FakeClock
 from tests.support.loops import run
 from tests.support.publisher import Repository
 from tests.support.simulated import SimulatedStratum0
@@ -42,6 +45,7 @@ class Mirror:
     Attributes:
         repository: what is published; change it at will.
         stratum0: serves it, and remembers what was asked for.
+        mirrors: that have it, too; put some in, and they are asked beside Stratum 0.
         directory: everything of the replica lies below.
         root: where its tree is, if its store is one.
         watch: sees what the next runs do to the store; None for nobody.
@@ -54,6 +58,7 @@ class Mirror:
     ) -> None:
         self.repository = repository
         self.stratum0 = SimulatedStratum0(repository.files)
+        self.mirrors: list[SimulatedStratum0] = []
         self.directory = directory
         self.root = directory / "srv"
         self.watch: Watch | None = None
@@ -90,15 +95,33 @@ class Mirror:
         anchor, breadth = self.repository.anchor, self.breadth
         return Replica(anchor, store, self.spool, scratch, breadth=breadth)
 
+    @property
+    def upstream(self) -> Upstream:
+        """Stratum 0, or all sources put together as `mirror.wiring` does it, but without pauses."""
+        if not self.mirrors:
+            return self.stratum0
+        servers, policy = [self.stratum0, *self.mirrors], RetryPolicy(retries=1)
+        sleep = FakeClock().sleep
+        return sources(servers, policy, self.repository.fqrn, self.events.append, sleep)
+
+    def add_mirror(self, files: Mapping[str, bytes] | None = None) -> SimulatedStratum0:
+        """One that has these files, or all that are published at the moment; no sentinel."""
+        held = dict(self.repository.files if files is None else files)
+        held.pop(MASTER_REPLICA, None)
+        mirror = SimulatedStratum0(held, f"simulated://mirror{len(self.mirrors) + 1}")
+        self.mirrors.append(mirror)
+        return mirror
+
     # --- doing --------------------------------------------------------------------------------
 
     def run_of(self, now: datetime = NOW, options: SnapshotOptions | None = None) -> SnapshotRun:
         """A run that was not started."""
-        return SnapshotRun(self.replica, self.stratum0, now, self.events.append, options)
+        return SnapshotRun(self.replica, self.upstream, now, self.events.append, options)
 
     def snapshot(self, now: datetime = NOW, *, repairs: bool = False) -> SnapshotReport:
         """Take one, and forget what was asked for before."""
-        self.stratum0.requests.clear()
+        for server in (self.stratum0, *self.mirrors):
+            server.requests.clear()
         return run(self.run_of(now, SnapshotOptions(repairs=repairs)).run())
 
     def plan(self, now: datetime = NOW) -> SnapshotPlan:

@@ -27,6 +27,7 @@ class SimulatedStratum0:
         source: as `Upstream.source`.
         files: path below the repository → bytes.
         faults: path → what becomes of its body on the way; also for paths that are not there.
+        fault: the same for all other paths; None for nothing.
         requests: what was asked for, in order.
         under_way: requests not answered yet.
         most_under_way: the most there were at one time.
@@ -36,6 +37,7 @@ class SimulatedStratum0:
         self.source = source
         self.files = files
         self.faults: dict[str, Fault] = {}
+        self.fault: Fault | None = None
         self.requests: list[Request] = []
         self.under_way = 0
         self.most_under_way = 0
@@ -57,7 +59,7 @@ class SimulatedStratum0:
             self.under_way -= 1
 
     def _body(self, path: str) -> Body:
-        fault = self.faults.get(path)
+        fault = self.faults.get(path, self.fault)
         content = self.files.get(path)
         if fault is not None:
             return fault(_pieces(content or b""))

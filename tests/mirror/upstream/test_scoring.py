@@ -119,6 +119,7 @@ def test_shares_add_up() -> None:
     [
         (QUICK, QUICK, True),
         (QUICK, Delivery(0.06, 0.03, 64 * 1024), True),
+        (QUICK, Delivery(0.5, 0.3, 64 * 1024), True),
         (QUICK, SLOW, False),
         (SLOW, SLOW, True),
     ],
@@ -126,9 +127,18 @@ def test_shares_add_up() -> None:
 def test_stratum_0_is_spared_while_a_mirror_is_good(
     stratum0: Delivery, mirror: Delivery, *, spared: bool
 ) -> None:
-    """Good is what is not much worse than Stratum 0 itself."""
+    """Good is what is not bad in itself, or not much worse than Stratum 0."""
     counts = handed_out(known(stratum0, mirror, reserve=0), 100)
     assert (counts[0] == 0) is spared
+
+
+def test_a_mirror_that_lacks_most_does_not_spare_stratum_0() -> None:
+    """Asking it first would cost time and bring little; later on it is tried again."""
+    board = known(QUICK, QUICK, reserve=0)
+    for _ in range(30):
+        failed(board, 1, Fault.LACKING)
+    assert board.choose(0.0) == 0
+    assert board.choose(300.0) == 1
 
 
 def test_stratum_0_is_spared_before_anything_is_known() -> None:
