@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-from tests.support.publisher import Tree
+from tests.support.publisher import Repository, Tree
 
 CHUNK_BYTES: Final = 150_000
 """As large as a chunk has to be to lie in a file on its way."""
@@ -31,3 +31,27 @@ NEXT_TREE: Final[Tree] = {
 def numbered(number: int) -> Tree:
     """A small tree of which every revision differs."""
     return {"": {"number": b"%d" % number}, "/app": {"tool": b"tool %d" % number, "same": b"same"}}
+
+
+_PLACES: Final = ("", "/a", "/a/b", "/a/b/c", "/d", "/d/e", "/f")
+
+
+def random_tree(random: Random) -> Tree:
+    """Any number of catalogs and files; many contents are shared, and come back later."""
+    mounts = {"", *random.sample(_PLACES, random.randint(0, len(_PLACES)))}
+    return {mount: _random_files(random) for mount in sorted(mounts)}
+
+
+def _random_files(random: Random) -> dict[str, bytes]:
+    files = {f"file {n}": b"%d" % random.randrange(60) for n in range(random.randrange(12))}
+    if random.random() < 0.3:
+        files["large"] = Random(random.randrange(9)).randbytes(random.choice([140_000, 400_000]))
+    return files
+
+
+def random_revision(repository: Repository, random: Random) -> None:
+    """The next revision of a history that nobody planned: tags come and go as trees do."""
+    for name in [name for name in repository.tags if random.random() < 0.2]:
+        del repository.tags[name]
+    number = len(repository.revisions) + 1
+    repository.publish(random_tree(random), tag=f"v{number}" if random.random() < 0.4 else None)
