@@ -9,13 +9,14 @@ Schemas 0.9 to 2.5: an absent table or column is one that this age did not have 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from mirror.cvmfs.content_hash import DIGEST_BYTES, Algorithm, ContentHash, Suffix
-from mirror.cvmfs.database import HostileDatabase, hash_text, integer, text
+from mirror.cvmfs.database import HostileDatabase, Row, hash_text, integer, text
 from mirror.cvmfs.limits import Limits
 from mirror.errors import FormatError
 
@@ -30,6 +31,18 @@ _FLAG_EXTERNAL: Final = 128
 _ALGORITHM_SHIFT: Final = 8
 _COMPRESSION_SHIFT: Final = 11
 _THREE_BITS: Final = 7
+
+
+_ENTRIES: Final = (
+    "SELECT md5path_1, md5path_2, 0, hash, size, flags FROM catalog WHERE hash IS NOT NULL"
+    " ORDER BY md5path_1, md5path_2"
+)
+_CHUNKS: Final = (
+    "SELECT chunks.md5path_1, chunks.md5path_2, chunks.offset, chunks.hash, chunks.size,"
+    " catalog.flags FROM chunks, catalog"
+    " WHERE chunks.md5path_1 = catalog.md5path_1 AND chunks.md5path_2 = catalog.md5path_2"
+    " ORDER BY chunks.md5path_1, chunks.md5path_2, chunks.offset"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,33 +122,40 @@ class Catalog:
             self._database.close()
             raise
 
-    def objects(self) -> Iterator[ObjectRef]:
+    def objects(self, before: Catalog | None = None) -> Iterator[ObjectRef]:
         """Objects of entries and chunks, repeated as often as they occur; none external.
+
+        Args:
+            before: an older catalog of the same place: entries that it has too are left out. One
+                that turns out to be damaged leaves out nothing more.
 
         Raises:
             FormatError: a hash, size or flag that is none, or more of them than the limit.
         """
         count = 0
-        for digest, size, flags in self._database.rows(
-            "SELECT hash, size, flags FROM catalog WHERE hash IS NOT NULL"
-        ):
-            ref = self._object(digest, size, flags, is_chunk=False)
-            if ref is not None:
-                yield ref
-            count += 1
-            self._require_few(count, self._limits.catalog_entries, "entries")
-        if "chunks" not in self._database.columns:
-            return
-        for digest, size, flags in self._database.rows(
-            "SELECT chunks.hash, chunks.size, catalog.flags FROM chunks, catalog"
-            " WHERE chunks.md5path_1 = catalog.md5path_1"
-            " AND chunks.md5path_2 = catalog.md5path_2"
-        ):
-            ref = self._object(digest, size, flags, is_chunk=True)
-            if ref is not None:
-                yield ref
-            count += 1
-            self._require_few(count, self._limits.catalog_entries, "entries and chunks")
+        for query, is_chunk in self._queries():
+            older = iter(()) if before is None else before.rows(query, is_chunk=is_chunk)
+            with closing(self._database.rows(query)) as rows:
+                for _, _, _, digest, size, flags in _news(rows, older):
+                    ref = self._object(digest, size, flags, is_chunk=is_chunk)
+                    if ref is not None:
+                        yield ref
+                    count += 1
+                    noun = "entries and chunks" if is_chunk else "entries"
+                    self._require_few(count, self._limits.catalog_entries, noun)
+
+    def rows(self, query: str, *, is_chunk: bool) -> Iterator[Row]:
+        """What a later catalog compares its own rows with; they end where damage begins."""
+        if not is_chunk or "chunks" in self._database.columns:
+            with suppress(FormatError):
+                yield from self._database.rows(query)
+
+    def _queries(self) -> list[tuple[str, bool]]:
+        """How entries, and chunks, are asked for in the order of their paths."""
+        queries = [(_ENTRIES, False)]
+        if "chunks" in self._database.columns:
+            queries.append((_CHUNKS, True))
+        return queries
 
     def nested_catalogs(self) -> list[NestedRef]:
         """The catalogs nested in this one; bind mount points have a table of their own.
@@ -235,6 +255,22 @@ class Catalog:
             hash_text(digits, f"{self._what}: a nested catalog's hash", Suffix.CATALOG),
             size_bytes if size_bytes > 0 else None,
         )
+
+
+def _news(rows: Iterator[Row], older: Iterator[Row]) -> Iterator[Row]:
+    """Rows that are not among the older ones; both in the order of their first three columns.
+
+    Where they are not, or are no numbers, too many are news: that costs a look at the store.
+    """
+    old = next(older, None)
+    for row in rows:
+        try:
+            while old is not None and old[:3] < row[:3]:
+                old = next(older, None)
+        except TypeError:
+            old = None
+        if row != old:
+            yield row
 
 
 def _number(properties: dict[str, str], key: str) -> int:

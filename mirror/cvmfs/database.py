@@ -9,8 +9,8 @@ work of every query and on the size of every value. A small database is never a 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -61,16 +61,21 @@ class HostileDatabase:
             self._connection.close()
             raise
 
-    def rows(self, query: str, *parameters: object) -> Iterator[Row]:
+    def rows(self, query: str, *parameters: object) -> Generator[Row, None, None]:
         """Rows of a query over the wanted tables, read a thousand at a time.
 
         Raises:
             FormatError: the file is damaged, or asks for more work than its size can justify.
         """
-        with self._translated(), closing(self._connection.cursor()) as cursor:
-            cursor.execute(query, parameters)
-            while some := cursor.fetchmany(_ROWS_AT_ONCE):
-                yield from some
+        with self._translated():
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute(query, parameters)
+                while some := cursor.fetchmany(_ROWS_AT_ONCE):
+                    yield from some
+            finally:
+                with suppress(sqlite3.ProgrammingError):  # its database was closed before it
+                    cursor.close()
 
     def properties(self) -> dict[str, str]:
         """The table ``properties``, as far as it is text or numbers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
-from mirror.errors import Failure, NotFound
+from mirror.errors import Failure, FormatError, NotFound, ObjectMissing
 from mirror.events import (
     CatalogStored,
     Emit,
@@ -25,7 +25,7 @@ from mirror.events import (
 from mirror.replication.catalog_file import open_catalog
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.transfer import fetch_verified
-from mirror.store.base import ObjectStore, Upload
+from mirror.store.base import ObjectReader, ObjectStore, Upload
 from mirror.store.threads import open_in_thread
 from mirror.upstream.base import Upstream
 
@@ -39,11 +39,14 @@ class Lineage:
             clients of a faster mirror may hold one of them. Not in a replica's first snapshot.
         not_before: predecessors older than this are not; None takes all up to one that is here.
         may_lack_roots: whether old roots may be gone at the origin: it collects garbage.
+        served_root: the root that we serve. All of its tree is here, so what the new head has in
+            common with it is not even looked at; None looks at everything.
     """
 
     follows_predecessors: bool
     not_before: datetime | None
     may_lack_roots: bool
+    served_root: ContentHash | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -55,20 +58,24 @@ class FetchedCatalog:
         nested: what is nested in it.
         predecessor: the root before it, if wanted.
         upload: its verified bytes; None if they are in the store already.
+        before: what we serve at its place, open; None if nothing, or if that does not count.
     """
 
     catalog: Catalog
     nested: Sequence[NestedRef]
     predecessor: ContentHash | None
     upload: Upload | None
+    before: Catalog | None = None
 
     def objects(self) -> Iterator[ObjectRef]:
-        """As `OpenCatalog.objects`."""
-        return self.catalog.objects()
+        """As `OpenCatalog.objects`; those that we serve already are left out."""
+        return self.catalog.objects(self.before)
 
     def close(self) -> None:
         """As `OpenCatalog.close`."""
         self.catalog.close()
+        if self.before is not None:
+            self.before.close()
 
 
 class Bulk(Protocol):
@@ -120,9 +127,12 @@ class Fetching:
 
     _KEPT_FAILURES = 100
 
-    def __init__(self, site: Site, lineage: Lineage) -> None:
+    def __init__(self, site: Site, lineage: Lineage, here: ObjectReader | None = None) -> None:
+        """Prepare; ``here`` is what we serve from, if it is not the store of ``site``."""
         self._site = site
         self._lineage = lineage
+        self.here: ObjectReader = here or site.store
+        self._places: dict[ContentHash, ContentHash] = {}
         self.stored_objects = 0
         self.stored_bytes = 0
         self.stored_roots: list[ContentHash] = []
@@ -223,8 +233,9 @@ class Fetching:
         return fetched
 
     async def open_fetched(self, ref: CatalogRef, upload: Upload) -> FetchedCatalog:
-        """Unpack and open verified bytes."""
+        """Unpack and open verified bytes, and what we serve at the same place."""
         follows = self._lineage.follows_predecessors and ref.role in (Role.HEAD, Role.PREDECESSOR)
+        served = self._lineage.served_root if ref.role is Role.HEAD else self._served(ref)
 
         def unpack() -> FetchedCatalog:
             site = self._site
@@ -235,9 +246,40 @@ class Fetching:
                 catalog.close()
                 raise
             predecessor = catalog.previous_revision if follows else None
-            return FetchedCatalog(catalog, nested, predecessor, upload)
+            before = None if served is None else self._open_served(served, ref)
+            return FetchedCatalog(catalog, nested, predecessor, upload, before)
 
-        return await open_in_thread(unpack)
+        fetched = await open_in_thread(unpack)
+        if fetched.before is not None:
+            fetched.nested = self._without_served(fetched.nested, fetched.before)
+        return fetched
+
+    # --- what we serve at the same place ----------------------------------------------------------
+
+    def _served(self, ref: CatalogRef) -> ContentHash | None:
+        return self._places.pop(ref.hash, None) if ref.role is Role.NESTED else None
+
+    def _open_served(self, served: ContentHash, ref: CatalogRef) -> Catalog | None:
+        """Open it; what cannot be opened is only not a help. Blocks."""
+        place = replace(ref, hash=served, size_bytes=None)
+        try:
+            packed = self.here.open_object(served)
+            catalog = open_catalog(packed, place, self._site.scratch, self._site.limits)
+        except (ObjectMissing, FormatError):
+            return None
+        return catalog
+
+    def _without_served(self, nested: Sequence[NestedRef], before: Catalog) -> Sequence[NestedRef]:
+        """Nested catalogs that we do not serve; of those, note what we serve at their place."""
+        try:
+            served = {each.mount_point: each.hash for each in before.nested_catalogs()}
+        except FormatError:
+            return nested
+        new = [each for each in nested if served.get(each.mount_point) != each.hash]
+        for each in new:
+            if each.mount_point in served:
+                self._places[each.hash] = served[each.mount_point]
+        return new
 
     def _is_too_old(self, ref: CatalogRef, catalog: Catalog) -> bool:
         not_before = self._lineage.not_before

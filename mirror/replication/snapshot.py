@@ -267,10 +267,12 @@ class SnapshotRun:
 
     def _lineage(self, manifest: Manifest) -> Lineage:
         collects = manifest.is_garbage_collectable
+        trusts_store = not self._options.repairs
         return Lineage(
-            follows_predecessors=not (self._is_initial or self._options.repairs),
+            follows_predecessors=trusts_store and not self._is_initial,
             not_before=self._now - timedelta(self._replica.predecessor_days) if collects else None,
             may_lack_roots=collects,
+            served_root=self._served.root_catalog if self._served and trusts_store else None,
         )
 
     @property

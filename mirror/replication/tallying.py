@@ -26,8 +26,7 @@ class Tallying(Fetching):
         self, site: Site, lineage: Lineage, replica: ObjectReader, counted: HashSet
     ) -> None:
         """Count what ``replica`` lacks; the store of ``site`` is only a place to read from."""
-        super().__init__(site, lineage)
-        self._replica = replica
+        super().__init__(site, lineage, replica)
         self._visited: set[ContentHash] = set()
         self._counted = counted
         self.missing_catalogs = 0
@@ -59,4 +58,4 @@ class Tallying(Fetching):
 
     async def present(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
         """What the replica has."""
-        return await self._replica.present(hashes)
+        return await self.here.present(hashes)
