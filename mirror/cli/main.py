@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import click
 
 from mirror.cli.exit_codes import exit_code
 from mirror.cli.options import config_option
-from mirror.errors import ConfigError, MirrorError
+from mirror.errors import ConfigError, MirrorError, StoreUnavailable
 
 _VERBS: Final = MappingProxyType(
     {
@@ -104,16 +105,24 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # the last door before the user
-        if os.environ.get(_DEBUG):
-            raise
-        click.echo(
-            f"cvmfs-mirror: internal error: {type(error).__name__}: {error}\n"
-            f"This is a mistake of ours. Please report it with what {_DEBUG}=1 shows.",
-            err=True,
-        )
-        return _INTERNAL
+    except Exception as error:  # noqa: BLE001 - the last door before the user
+        return _unexpected(error)
     return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get(_DEBUG):
+        raise error
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        # it may happen anywhere, even where a module is imported
+        show_error(StoreUnavailable(f"{error.strerror}; raise the limit (ulimit -n, LimitNOFILE=)"))
+        return exit_code(StoreUnavailable())
+    click.echo(
+        f"cvmfs-mirror: internal error: {type(error).__name__}: {error}\n"
+        f"This is a mistake of ours. Please report it with what {_DEBUG}=1 shows.",
+        err=True,
+    )
+    return _INTERNAL
 
 
 def show_error(error: MirrorError) -> None:

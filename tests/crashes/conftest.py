@@ -55,11 +55,13 @@ class Scene:
         directory.mkdir()
         return self._make(self.repository, directory)
 
-    def begin(self) -> Mirror:
-        """A replica of the first revision; the one before it is gone."""
+    def begin(self, *, is_new: bool = False) -> Mirror:
+        """A replica of the first revision, or of none; the one before it is gone."""
         if self._last is not None:
             shutil.rmtree(self._last.directory)
         mirror = self._last = self._new()
+        if is_new:
+            return mirror
         template = self._template
         shutil.copytree(template.directory, mirror.directory, symlinks=True, dirs_exist_ok=True)
         theirs, ours = template.store, mirror.store
