@@ -211,10 +211,12 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; of most only the fact that it is there counts."""
         match name.lower():
-            case b"content-length" | b"transfer-encoding":
+            case b"content-length":
                 self._answer.has_length = True
-                if name[:1] in b"cC" and value.isdigit():
+                if value.isdigit():
                     self._require_room(int(value[:_FEW]))
+            case b"transfer-encoding":
+                self._answer.has_length = value.lower().endswith(b"chunked")
             case b"location":
                 self._answer.location = value.decode("latin-1")
 
@@ -222,7 +224,9 @@ class Connection(asyncio.Protocol):
         """The head is here: success, or the reason why not."""
         status = self._parser.get_status_code()
         if status < 200:
-            return
+            if status < 100:  # llhttp takes any three digits
+                self._refuse(self._malformed(f"status {status}"))
+            return  # an interim answer
         answer, exchange = self._answer, self._exchanges[0]
         answer.has_head = True
         self._overhead_bytes = 0
@@ -306,9 +310,10 @@ class Connection(asyncio.Protocol):
             exchanges = exchanges[1:]  # it has heard of its failure
             error = Dropped("the connection was closed after an error page")
         for position, exchange in enumerate(exchanges):
-            if position and not isinstance(error, Dropped):
-                error = Dropped(f"{exchange.url}: the connection was closed: {error}")
-            exchange.failed(error)
+            if position:
+                exchange.failed(Dropped(f"{exchange.url}: the connection was closed: {error}"))
+            else:
+                exchange.failed(error)
         self._on_change(self)
 
     # --- time -------------------------------------------------------------------------------------
