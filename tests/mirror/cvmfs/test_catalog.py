@@ -384,3 +384,83 @@ def test_table_names_in_other_cases_are_read() -> None:
     )
     with Catalog(renamed, "", "a catalog") as catalog:
         assert [each.mount_point for each in catalog.nested_catalogs()] == ["/sub"]
+
+
+# --- what is new in it ----------------------------------------------------------------------------
+
+
+def news(now: bytes, before: bytes) -> set[ContentHash]:
+    """The objects that one catalog refers to and an older one does not, at the same places."""
+    with Catalog(now, "", "it") as catalog, Catalog(before, "", "it") as older:
+        return {ref.hash for ref in catalog.objects(older)}
+
+
+def test_nothing_is_new_in_the_same_catalog() -> None:
+    """Every entry and every chunk is known."""
+    assert news(HONEST, HONEST) == set()
+
+
+def test_everything_is_new_where_nothing_was() -> None:
+    """Nothing is left out."""
+    assert news(HONEST, catalog_database([])) == {ref.hash for ref in read(HONEST)[0]}
+
+
+@pytest.mark.parametrize("other", [Entry("/file", Flag.FILE, name(9), 100), DIRECTORY])
+def test_what_changed_is_new(other: Entry) -> None:
+    """Other content at the same path, or the first content there."""
+    before = catalog_database([other, CHUNKED])
+    assert news(HONEST, before) == {name(1)}
+
+
+def test_a_changed_chunk_is_new() -> None:
+    """The others of the file are not."""
+    before = Entry(
+        "/chunked",
+        Flag.FILE | Flag.CHUNKED,
+        None,
+        200,
+        (Chunk(0, 150, name(2, Suffix.PARTIAL)), Chunk(150, 50, name(8, Suffix.PARTIAL))),
+    )
+    assert news(HONEST, catalog_database([FILE, before])) == {name(3, Suffix.PARTIAL)}
+
+
+def test_other_flags_make_another_object() -> None:
+    """The same digest may stand for a chunk, or be of another algorithm."""
+    before = Entry("/file", Flag.FILE | 1 << 8, name(1), 100)
+    assert news(HONEST, catalog_database([before, CHUNKED])) == {name(1)}
+
+
+@given(
+    st.dictionaries(st.integers(0, 30), st.integers(0, 5)),
+    st.dictionaries(st.integers(0, 30), st.integers(0, 5)),
+)
+def test_what_is_new_is_the_difference(now: dict[int, int], before: dict[int, int]) -> None:
+    """Whatever comes, goes or changes, in whatever order the paths hash."""
+
+    def database(files: dict[int, int]) -> bytes:
+        entries = [
+            Entry(f"/{path}", Flag.FILE, name(path * 10 + content), 1)
+            for path, content in files.items()
+        ]
+        return catalog_database(entries)
+
+    expected = {name(path * 10 + each) for path, each in now.items() if before.get(path) != each}
+    assert news(database(now), database(before)) == expected
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE catalog SET md5path_1 = 'text'",
+        "UPDATE catalog SET md5path_1 = md5path_1 || 'x'",
+        "DROP TABLE chunks",
+        "UPDATE catalog SET flags = 'x', hash = 7",
+    ],
+)
+def test_an_older_catalog_of_any_kind_hides_nothing(damage: str) -> None:
+    """What it does not say in the same words is new."""
+    found = news(HONEST, altered(HONEST, damage))
+    everything = {ref.hash for ref in read(HONEST)[0]}
+    assert found <= everything
+    if "chunks" not in damage:
+        assert found == everything

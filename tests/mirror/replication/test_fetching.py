@@ -367,9 +367,9 @@ def test_what_is_wanted_is_what_is_stored(mirror: Mirror) -> None:
 
 
 def test_what_is_present_is_told_too(mirror: Mirror) -> None:
-    """Objects of a new catalog that were here already."""
+    """Objects that came to a new place, and were here already."""
     mirror.snapshot()
-    mirror.repository.publish({**TREE, "": {"README": b"hello", "empty": b"", "new": b"new"}})
+    mirror.repository.publish({**TREE, "": {"copy": b"hello", "copied": b"", "new": b"new"}})
     mirror.events.clear()
     mirror.snapshot(SOON)
     assert sum(event.count for event in mirror.heard(ObjectsPresent)) == 2
