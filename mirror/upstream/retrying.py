@@ -39,7 +39,7 @@ class RetryPolicy:
 
         Args:
             attempt: 1 being the first.
-            is_alive: whether the server answered anybody since that attempt began.
+            is_alive: whether the server answered anybody since the last ``retries + 1`` began.
         """
         return attempt <= self.retries * (self.retries_while_alive if is_alive else 1)
 
@@ -87,9 +87,10 @@ class Retrying:
     async def fetch(self, request: Request, consume: Consume[T]) -> T:
         """Fetch; raises the last attempt's error."""
         attempt = 0
+        answered: list[int] = []
         while True:
             attempt += 1
-            answered = self._answered
+            answered.append(self._answered)
             try:
                 result = await self._inner.fetch(request, consume)
             except (Corrupted, TooLarge) as error:
@@ -98,7 +99,7 @@ class Retrying:
                 self._tell(request, error)
                 request = replace(request, is_fresh=True)
             except (Unavailable, TooSlow) as error:
-                is_alive = self._answered > answered
+                is_alive = self._answered > answered[-self._policy.retries - 1 :][0]
                 if not self._policy.is_patient(attempt, is_alive=is_alive):
                     raise
                 self._tell(request, error)
