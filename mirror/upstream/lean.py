@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Final
 from urllib.parse import urlsplit
 
 from mirror import __version__
-from mirror.errors import TooSlow, Unavailable, UpstreamError, printable
+from mirror.errors import ConfigError, TooSlow, Unavailable, UpstreamError, printable
 from mirror.upstream.answers import stalled
 from mirror.upstream.base import Body, Consume, Request, T
 from mirror.upstream.connection import Connection, Dropped
@@ -62,12 +62,15 @@ class Server:
         """The server of a URL that `can_do` accepts.
 
         Raises:
-            ConfigError: the CA bundle cannot be read.
+            ConfigError: the CA bundle cannot be read, or the port is none.
         """
         parts = urlsplit(base_url.rstrip("/"))
         door = urlsplit(options.proxy) if options.proxy else parts
+        try:
+            port = door.port or _PORTS[door.scheme]
+        except ValueError as error:
+            raise ConfigError([f"{options.proxy or base_url}: {error}"]) from error
         tls = tls_context(options.ca_bundle) if parts.scheme == "https" else None
-        port = door.port or _PORTS[door.scheme]
         return cls(base_url.rstrip("/"), door.hostname or "", port, options, tls)
 
     def url(self, path: str) -> str:
@@ -104,11 +107,13 @@ class Server:
                 )
         except TimeoutError as error:
             raise TooSlow(stalled(self.base_url, self.options.timeout_s)) from error
-        except OSError as error:
-            said = printable(error.strerror or str(error)) or type(error).__name__
+        except (OSError, UnicodeError) as error:  # the latter for names that cannot be one
+            said = str(getattr(error, "strerror", None) or error) or type(error).__name__
             raise Unavailable(
-                f"{self.base_url}: cannot connect to {self.host}:{self.port}: {said}"
+                f"{self.base_url}: cannot connect to {self.host}:{self.port}: {printable(said)}"
             ) from error
+        if not connection.is_open:
+            raise Unavailable(f"{self.base_url}: the server closed the connection at once")
 
 
 @asynccontextmanager
@@ -133,6 +138,7 @@ class LeanUpstream:
         self._server = server
         self._start, self._tail = server.heads()
         self._idle: list[Connection] = []
+        self._taken: set[Connection] = set()
         self._all: set[Connection] = set()
 
     @property
@@ -146,48 +152,57 @@ class LeanUpstream:
         Raises:
             NotFound, Refused, Unavailable, TooSlow, TooLarge: by what the server did.
         """
-        while self._idle:
-            delivery = self._send(request, self._idle.pop())
-            try:
-                await delivery.begin()
-            except Dropped:
-                continue
-            return await self._receive(delivery, consume)
-        connection = Connection(self._server.options, self._changed)
-        await self._server.connect(connection)
-        self._all.add(connection)
-        delivery = self._send(request, connection)
+        delivery = await self._begin(request)
         try:
-            await delivery.begin()
-        except Dropped as error:
-            raise Unavailable(f"{delivery.url}: {error}") from error
-        return await self._receive(delivery, consume)
+            return await consume(delivery.body())
+        finally:
+            self._leave(delivery)
 
     def close(self) -> None:
         """Close all connections."""
         for connection in list(self._all):
             connection.close()
 
-    def _send(self, request: Request, connection: Connection) -> _Delivery:
+    async def _begin(self, request: Request) -> _Delivery:
+        while self._idle:
+            with suppress(Dropped):
+                return await self._send(request, self._idle.pop())
+        connection = Connection(self._server.options, self._changed)
+        await self._server.connect(connection)
+        self._all.add(connection)
+        try:
+            return await self._send(request, connection)
+        except Dropped as error:
+            raise Unavailable(f"{self._server.url(request.path)}: {error}") from error
+
+    async def _send(self, request: Request, connection: Connection) -> _Delivery:
         caches = _PAST_CACHES if request.is_fresh else ""
         head = f"{self._start}{request.path}{self._tail}{caches}\r\n".encode("ascii")
         delivery = _Delivery(connection, self._server.url(request.path), head, request.max_bytes)
+        self._taken.add(connection)
         connection.send([delivery])
+        try:
+            await delivery.begin()
+        except BaseException:
+            self._leave(delivery)
+            raise
         return delivery
 
-    async def _receive(self, delivery: _Delivery, consume: Consume[T]) -> T:
-        try:
-            return await consume(delivery.body())
-        finally:
-            delivery.leave()
+    def _leave(self, delivery: _Delivery) -> None:
+        delivery.leave()
+        self._taken.discard(delivery.connection)
+        self._changed(delivery.connection)
 
     def _changed(self, connection: Connection) -> None:
-        """Keep what is idle for the next request."""
+        """Keep what is idle for the next request.
+
+        Not before its consumer has left: it may stop the connection's clock, or pause it.
+        """
         if not connection.is_open:
             self._all.discard(connection)
             if connection in self._idle:
                 self._idle.remove(connection)
-        elif not connection.outstanding and connection not in self._idle:
+        elif not (connection.outstanding or connection in self._taken or connection in self._idle):
             self._idle.append(connection)
 
 
@@ -198,7 +213,7 @@ class _Delivery:
         self.url = url
         self.head = head
         self.max_bytes = max_bytes
-        self._connection = connection
+        self.connection = connection
         self._pieces: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._has_begun = self._has_ended = self._is_paused = False
@@ -216,7 +231,7 @@ class _Delivery:
         self._buffered_bytes += len(piece)
         if self._buffered_bytes > _BUFFER_BYTES and not self._is_paused:
             self._is_paused = True
-            self._connection.pause()
+            self.connection.pause()
         self._tell()
 
     def ended(self) -> None:
@@ -232,19 +247,15 @@ class _Delivery:
 
     async def begin(self) -> None:
         """Wait for the head of the answer; raise what it says if it is no success."""
-        try:
-            while not (self._has_begun or self._has_ended):
-                await self._wait()
-            if self._error is not None and not self._has_begun:
-                raise self._error
-        except BaseException:
-            self.leave()
-            raise
+        while not (self._has_begun or self._has_ended):
+            await self._wait()
+        if self._error is not None and not self._has_begun:
+            raise self._error
 
     async def body(self) -> Body:
         """The body in pieces; what came before a failure is handed on first."""
         while True:
-            self._connection.stop_clock()
+            self.connection.stop_clock()
             while self._pieces:
                 yield self._pieces.popleft()
             self._go_on()
@@ -259,14 +270,14 @@ class _Delivery:
         if self._has_ended:
             self._go_on()
         else:
-            self._connection.close()
+            self.connection.close()
 
     def _go_on(self) -> None:
         self._buffered_bytes = 0
-        self._connection.start_clock()
+        self.connection.start_clock()
         if self._is_paused:
             self._is_paused = False
-            self._connection.resume()
+            self.connection.resume()
 
     async def _wait(self) -> None:
         self._news = asyncio.get_running_loop().create_future()

@@ -50,9 +50,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
     now_s = 0.0
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, selectors._EventMask]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         assert timeout is not None, "everybody waits, and nobody will wake them"
         self.now_s += max(0.0, timeout)
         return super().select(0)
@@ -61,6 +59,12 @@ class _JumpingSelector(selectors.SelectSelector):
 async def turns(count: int) -> None:
     """Let the others have so many turns of the loop."""
     for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the others have their turns until it is so; a test that waits in vain times out."""
+    while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
         await asyncio.sleep(0)
 
 
