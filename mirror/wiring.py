@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from mirror.config import DEFAULT_BLACKLIST, ReplicaSettings, Settings
@@ -17,6 +17,7 @@ from mirror.replication.fetching import Bulk
 from mirror.replication.lane import LaneOptions
 from mirror.replication.lanes import Lanes
 from mirror.replication.replica import Replica
+from mirror.replication.spread import Spread
 from mirror.store.local import LocalStore
 from mirror.trust.master_keys import MasterKeys
 from mirror.trust.trusted_ensemble import TrustAnchor
@@ -28,7 +29,8 @@ from mirror.upstream.limited import Limited
 from mirror.upstream.options import HttpOptions
 from mirror.upstream.paced import Paced
 from mirror.upstream.pacing import Pacing
-from mirror.upstream.retrying import Retrying, RetryPolicy
+from mirror.upstream.retrying import RetryPolicy
+from mirror.upstream.sources import sources
 
 
 def local_store(settings: Settings, fqrn: Fqrn) -> LocalStore:
@@ -64,42 +66,58 @@ def pacing(settings: Settings) -> Pacing:
 async def upstream(
     settings: Settings, configured: ReplicaSettings, emit: Emit, paces: Pacing | None = None
 ) -> AsyncIterator[Upstream]:
-    """The way to Stratum 0: limited in number and speed, of what is retried, of what HTTP brings.
+    """The way to Stratum 0 and the mirrors: each limited in number and speed, all retried together.
 
     Without ``paces`` it has the whole of what is allowed for itself.
 
     Raises:
         ConfigError: the CA bundle cannot be read.
     """
-    fetch = settings.fetch
     options = _http_options(settings, configured)
-    limit = AdaptiveLimit(ConcurrencyRange(highest=_shares(settings)[0]))
-    policy = RetryPolicy(retries=fetch.retries)
-    async with http_upstream(configured.stratum0, options) as http:
-        pacers = (paces or pacing(settings)).towards(configured.stratum0)
-        limited = Limited(Paced(http, pacers) if pacers else http, limit)
-        yield Retrying(limited, policy, Fqrn(configured.name), emit)
+    policy = RetryPolicy(retries=settings.fetch.retries)
+    bounds = ConcurrencyRange(highest=_shares(settings)[0])
+    paces = paces or pacing(settings)
+    async with AsyncExitStack() as clients:
+        servers: list[Upstream] = []
+        for url in configured.sources:
+            http = await clients.enter_async_context(http_upstream(url, options))
+            pacers = paces.towards(url)
+            paced = Paced(http, pacers) if pacers else http
+            servers.append(Limited(paced, AdaptiveLimit(bounds)))
+        yield sources(servers, policy, Fqrn(configured.name), emit)
 
 
 @asynccontextmanager
-async def bulk(settings: Settings, configured: ReplicaSettings) -> AsyncIterator[Bulk | None]:
+async def bulk(
+    settings: Settings, configured: ReplicaSettings, emit: Emit
+) -> AsyncIterator[Bulk | None]:
     """The quicker way for small objects; None where only the general client can go.
+
+    And None where the speed is limited: there is nothing to be gained then.
 
     Raises:
         ConfigError: the CA bundle cannot be read.
     """
     options = _http_options(settings, configured)
-    if not can_do(configured.stratum0, options):
+    paces = pacing(settings)
+    lanes = settings.fetch.processes
+    can = all(can_do(url, options) and not paces.towards(url) for url in configured.sources)
+    if not can or not lanes:
         yield None
         return
-    store = local_store(settings, Fqrn(configured.name))
-    lanes = LaneOptions(
-        servers=[Server.at(configured.stratum0, options)],
+    fqrn = Fqrn(configured.name)
+    store = local_store(settings, fqrn)
+    what = LaneOptions(
+        servers=[Server.at(url, options) for url in configured.sources],
         staging=store.staging(),
         concurrency=ConcurrencyRange(lowest=1, highest=_shares(settings)[1]),
     )
-    async with Lanes(settings.fetch.processes, lanes) as started:
-        yield LaneBulk(started, store)
+    async with Lanes(lanes, what) as started:
+        spread = Spread(started, configured.sources, fqrn, emit)
+        try:
+            yield LaneBulk(started, spread, store)
+        finally:
+            await spread.close()
 
 
 def _http_options(settings: Settings, configured: ReplicaSettings) -> HttpOptions:

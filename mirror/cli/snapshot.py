@@ -99,7 +99,7 @@ async def _attempt(
             replica = wiring.replica(configured, each)
             async with (
                 wiring.upstream(configured, each, emit) as upstream,
-                wiring.bulk(configured, each) as bulk,
+                wiring.bulk(configured, each, emit) as bulk,
             ):
                 run = SnapshotRun(replica, upstream, datetime.now(UTC), emit, options, bulk=bulk)
                 return await (run.plan() if dry_run else run.run())

@@ -8,7 +8,8 @@ from typing import Final
 
 from mirror.cvmfs.catalog import ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
-from mirror.replication.lanes import Lanes, Wanted
+from mirror.replication.lanes import PART_OBJECTS, Lanes, Wanted
+from mirror.replication.spread import Spread
 from mirror.store.local import LocalStore
 
 _SMALL_BYTES: Final = 512 * 1024
@@ -24,9 +25,10 @@ _WORTH_IT: Final = 500
 class LaneBulk:
     """See `Bulk`."""
 
-    def __init__(self, lanes: Lanes, store: LocalStore) -> None:
-        """Bring by ``lanes``, which stage in ``store``."""
+    def __init__(self, lanes: Lanes, spread: Spread, store: LocalStore) -> None:
+        """Bring by ``lanes``, which stage in ``store``, from where ``spread`` says."""
         self._lanes = lanes
+        self._spread = spread
         self._store = store
         self._wanted = 0  # and perhaps here already
 
@@ -46,16 +48,16 @@ class LaneBulk:
             return {}
         small = [ref for ref in refs if ref.size_bytes <= _SMALL_BYTES]
         wanted = [Wanted(ref.hash, 2 * ref.size_bytes + _ROOM_BYTES) for ref in small]
-        parts = await self._lanes.fetch(wanted)
+        spread = self._spread
+        portions = [wanted[n : n + PART_OBJECTS] for n in range(0, len(wanted), PART_OBJECTS)]
+        found = await asyncio.gather(*map(spread.fetch, portions))
+        parts = [part for some in found for part in some if part.count]
         await self._store.sync()
+        revealed = await asyncio.gather(*map(self._lanes.reveal, parts))
         brought: dict[ContentHash, int] = {}
-        for part, is_there in zip(
-            parts, await asyncio.gather(*map(self._lanes.reveal, parts)), strict=True
-        ):
+        for part, is_there in zip(parts, revealed, strict=True):
             if is_there:
-                brought |= {
-                    each.content_hash: size_bytes
-                    for each, size_bytes in zip(part.wanted, part.sizes, strict=True)
-                    if size_bytes is not None
-                }
+                for each, size_bytes in zip(part.wanted, part.sizes, strict=True):
+                    if size_bytes is not None:
+                        brought[each.content_hash] = size_bytes
         return brought

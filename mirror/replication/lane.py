@@ -4,6 +4,7 @@
     {"id": 7, "do": "fetch", "source": 0, "objects":      {"id": 7, "sizes": [812, null, …],
        [["ab12…-rmd160", "P", max_bytes], …]}              "errors": [[1, "NotFound", "http…"], …]}
     {"id": 8, "do": "reveal", "part": 7}                  {"id": 8, "error": null}
+    {"id": 8, "do": "drop", "part": 7}                    {"id": 8}
     {"id": 9, "do": "look", "objects": [["ab…", "P"]…]}   {"id": 9, "present": [true, …]}
 
 One line of JSON each. Between `fetch` and `reveal` the parent makes durable what was written. A
@@ -27,6 +28,7 @@ from mirror.cvmfs.content_hash import ContentHash, Suffix
 from mirror.cvmfs.paths import object_path
 from mirror.errors import Corrupted, MirrorError, StoreError
 from mirror.store.local import LocalStore
+from mirror.store.reserve import Floor, Reserve
 from mirror.store.staging import Staged, StagedCommit, Staging
 from mirror.upstream.bulk import BulkClient, Order
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
@@ -41,11 +43,13 @@ class LaneOptions:
         servers: the sources, in the order of their numbers.
         staging: where it writes.
         concurrency: bounds of the requests under way to each source.
+        reserve: of the disk, that objects do not touch.
     """
 
     servers: Sequence[Server]
     staging: Staging
     concurrency: ConcurrencyRange
+    reserve: Floor = Floor()
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class Lane:
     def __init__(self, options: LaneOptions, reply: Callable[[bytes], None]) -> None:
         """Prepare; ``reply`` takes a message to the parent."""
         self._staging = options.staging
+        self._reserve = Reserve(options.staging.root, options.reserve)
         self._reply = reply
         self._clients = [
             BulkClient(server, AdaptiveLimit(options.concurrency), self._arrived)
@@ -83,6 +88,8 @@ class Lane:
                 self._fetch(asked)
             case "reveal":
                 self._reveal(asked)
+            case "drop":
+                self._drop(asked)
             case "look":
                 self._look(asked)
 
@@ -128,6 +135,7 @@ class Lane:
                 f"{object_path(content_hash)} was delivered with the hash {actual} "
                 f"({len(body)} bytes)"
             )
+        self._reserve.require(len(body))
         return self._staging.write(content_hash, body)
 
     # --- the rest ---------------------------------------------------------------------------------
@@ -142,6 +150,12 @@ class Lane:
             with suppress(StoreError):  # the first error is the one to tell
                 commit.discard()
         self._tell(id=asked["id"], error=error)
+
+    def _drop(self, asked: dict[str, Any]) -> None:
+        commit = StagedCommit(self._staging.root, self._parts.pop(asked["part"]).staged)
+        with suppress(StoreError):  # swept at the end
+            commit.discard()
+        self._tell(id=asked["id"])
 
     def _look(self, asked: dict[str, Any]) -> None:
         store = LocalStore(self._staging.root)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror.replication.lane import Lane, LaneOptions
+from mirror.store.reserve import Floor
 from mirror.store.staging import Staging
 from mirror.upstream.concurrency import ConcurrencyRange
 from mirror.upstream.lean import Server
@@ -30,6 +31,7 @@ def pack(options: LaneOptions) -> bytes:
         "root": str(options.staging.root),
         "prefix": options.staging.prefix,
         "concurrency": [bounds.initial, bounds.lowest, bounds.highest],
+        "reserve": [options.reserve.share, options.reserve.most_bytes],
         "servers": [_pack_server(server) for server in options.servers],
     }
     return json.dumps(described).encode() + b"\n"
@@ -59,7 +61,8 @@ def _unpack(message: bytes) -> LaneOptions:
         )
         servers.append(Server.at(each["base_url"], options))
     staging = Staging(Path(described["root"]), described["prefix"])
-    return LaneOptions(servers, staging, ConcurrencyRange(*described["concurrency"]))
+    concurrency, reserve = ConcurrencyRange(*described["concurrency"]), Floor(*described["reserve"])
+    return LaneOptions(servers, staging, concurrency, reserve)
 
 
 async def _serve(descriptor: int) -> None:

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from mirror.cvmfs.content_hash import ContentHash
-from mirror.errors import Corrupted, UpstreamError
+from mirror.errors import Corrupted, NotFound, UpstreamError
 from mirror.replication.lane import LaneOptions
 from mirror.replication.lane_process import MAX_MESSAGE_BYTES, pack
 from mirror.store.threads import in_thread
 
-_PART: Final = 64
+PART_OBJECTS: Final = 64
 """Objects in one message: few enough to spread a catalog's objects over all lanes."""
 
 
@@ -46,6 +46,8 @@ class Part:
         wanted: which.
         sizes: as stored, of those that are staged; None for the others.
         errors: why not, of the others.
+        lane: which has staged them; None if it has ended.
+        number: how that lane calls this part.
     """
 
     wanted: Sequence[Wanted]
@@ -53,6 +55,11 @@ class Part:
     errors: Mapping[ContentHash, UpstreamError]
     lane: _LaneHandle | None
     number: int
+
+    @property
+    def count(self) -> int:
+        """How many are staged."""
+        return len(self.wanted) - len(self.errors)
 
 
 class Lanes:
@@ -75,10 +82,23 @@ class Lanes:
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
 
-    async def fetch(self, wanted: Sequence[Wanted], source: int = 0) -> list[Part]:
-        """Fetch objects and stage them; nothing is visible yet."""
-        parts = [wanted[first : first + _PART] for first in range(0, len(wanted), _PART)]
-        return await asyncio.gather(*(self._fetch_part(part, source) for part in parts))
+    async def fetch(self, wanted: Sequence[Wanted], source: int = 0) -> Part:
+        """Fetch some objects, not many more than `PART_OBJECTS`; nothing is visible yet."""
+        lane = await self._idlest()
+        if lane is None:
+            return _lost(wanted, "no lane is alive")
+        objects = [
+            (each.content_hash.text, each.content_hash.suffix.value, each.max_bytes)
+            for each in wanted
+        ]
+        reply = await lane.ask(do="fetch", source=source, objects=objects)
+        if reply is None:
+            return _lost(wanted, "its lane has ended")
+        errors = {
+            wanted[position].content_hash: _error(kind, text)
+            for position, kind, text in reply["errors"]
+        }
+        return Part(wanted, reply["sizes"], errors, lane, reply["id"])
 
     async def reveal(self, part: Part) -> bool:
         """Give staged objects their names; False if it could not be done."""
@@ -86,6 +106,11 @@ class Lanes:
             return False
         reply = await part.lane.ask(do="reveal", part=part.number)
         return reply is not None and reply["error"] is None
+
+    async def drop(self, part: Part) -> None:
+        """Forget what is staged."""
+        if part.lane is not None:
+            await part.lane.ask(do="drop", part=part.number)
 
     async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
         """Those that are in the store; None if nobody looked."""
@@ -114,23 +139,6 @@ class Lanes:
         alive = [lane for lane in self._lanes if lane.is_alive]
         return min(alive, key=lambda each: each.outstanding, default=None)
 
-    async def _fetch_part(self, wanted: Sequence[Wanted], source: int) -> Part:
-        lane = await self._idlest()
-        if lane is None:
-            return _lost(wanted, "no lane is alive")
-        objects = [
-            (each.content_hash.text, each.content_hash.suffix.value, each.max_bytes)
-            for each in wanted
-        ]
-        reply = await lane.ask(do="fetch", source=source, objects=objects)
-        if reply is None:
-            return _lost(wanted, "its lane has ended")
-        errors = {
-            wanted[position].content_hash: _error(kind, text)
-            for position, kind, text in reply["errors"]
-        }
-        return Part(wanted, reply["sizes"], errors, lane, reply["id"])
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -154,8 +162,9 @@ def _lost(wanted: Sequence[Wanted], why: str) -> Part:
 
 
 def _error(kind: str, text: str) -> UpstreamError:
-    """Lies are told apart from failures; a careful fetch finds out everything else."""
-    return Corrupted(text) if kind == Corrupted.__name__ else NotByLane(text)
+    """What says something about the source; a careful fetch finds out everything else."""
+    kinds: dict[str, type[UpstreamError]] = {"Corrupted": Corrupted, "NotFound": NotFound}
+    return kinds.get(kind, NotByLane)(text)
 
 
 class _LaneHandle:

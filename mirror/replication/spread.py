@@ -1,0 +1,150 @@
+"""Which source each part of a bulk transfer comes from.
+
+Any source will do, since names prove bytes. A part goes where the scoreboard sends it; what did not
+come is asked of the next source, until all were asked. A part that takes far longer than parts
+usually take is ordered a second time elsewhere, and whichever comes first counts: nobody waits for
+the slow end of a slow server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.paths import object_path
+from mirror.errors import Corrupted, NotFound
+from mirror.events import Emit, SourceLied, SourceRecovered, SourceSuspended
+from mirror.replication.lanes import Lanes, Part, Wanted
+from mirror.upstream.scoring import Scoreboard
+from mirror.upstream.track_record import Delivery, Fault
+
+_FIRST_PATIENCE_S: Final = 1.0
+"""While nothing is known."""
+_LEAST_PATIENCE_S: Final = 0.25
+_MOST_PATIENCE_S: Final = 5.0
+
+
+class Spread:
+    """Fetches parts by lanes, from several sources; `close` it before the lanes."""
+
+    def __init__(self, lanes: Lanes, urls: Sequence[str], fqrn: Fqrn, emit: Emit) -> None:
+        """Prepare.
+
+        Args:
+            lanes: which know the sources by their numbers.
+            urls: of the sources, in that order; Stratum 0 is the first, and spared.
+            fqrn: of the repository.
+            emit: hears how the sources do.
+        """
+        self._lanes = lanes
+        self._urls = urls
+        self._board = Scoreboard(len(urls), reserve=0)
+        self._fqrn = fqrn
+        self._emit = emit
+        self._overtaken: set[asyncio.Task[None]] = set()
+
+    async def fetch(self, wanted: Sequence[Wanted]) -> list[Part]:
+        """Fetch some objects that belong together; what no part has was not to be had."""
+        parts: list[Part] = []
+        asked: set[int] = set()
+        left = wanted
+        while left and len(asked) < len(self._urls):
+            index = self._board.choose(_now_s(), asked, even_suspended=not asked)
+            if index is None:
+                break
+            part = await self._race(left, index, asked)
+            parts.append(part)
+            left = [each for each in left if each.content_hash in part.errors]
+        return parts
+
+    async def close(self) -> None:
+        """Wait for nobody any more."""
+        for task in self._overtaken:
+            task.cancel()
+        await asyncio.gather(*self._overtaken, return_exceptions=True)
+
+    async def _race(self, wanted: Sequence[Wanted], first: int, asked: set[int]) -> Part:
+        """The part from ``first``, or from another source if that one takes too long."""
+        asked.add(first)
+        running = {asyncio.create_task(self._ask(wanted, first))}
+        try:
+            done, _ = await asyncio.wait(running, timeout=self._patience_s(first, asked))
+            if not done:
+                second = self._board.choose(_now_s(), asked)
+                if second is not None:
+                    asked.add(second)
+                    running.add(asyncio.create_task(self._ask(wanted, second)))
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            winner = max((task.result() for task in done), key=lambda part: part.count)
+            if not winner.count and len(done) < len(running):
+                done, _ = await asyncio.wait(running)
+                winner = max((task.result() for task in done), key=lambda part: part.count)
+        except BaseException:
+            for task in running:
+                task.cancel()
+            raise
+        for task in running:
+            if not task.done():
+                self._leave_behind(task)
+            elif task.result() is not winner:
+                await self._lanes.drop(task.result())
+        return winner
+
+    def _leave_behind(self, late: asyncio.Task[Part]) -> None:
+        async def drop() -> None:
+            await self._lanes.drop(await late)
+
+        task = asyncio.create_task(drop())
+        self._overtaken.add(task)
+        task.add_done_callback(self._overtaken.discard)
+
+    def _patience_s(self, index: int, asked: Collection[int]) -> float | None:
+        """How long to wait for a part; None for as long as it takes, since nobody else is left."""
+        if len(asked) == len(self._urls):
+            return None
+        usual_s = self._board.patience_s(index)
+        if usual_s is None:
+            return _FIRST_PATIENCE_S
+        return min(_MOST_PATIENCE_S, max(_LEAST_PATIENCE_S, usual_s))
+
+    async def _ask(self, wanted: Sequence[Wanted], index: int) -> Part:
+        began_s = _now_s()
+        self._board.begin(index)
+        try:
+            part = await self._lanes.fetch(wanted, index)
+        except BaseException:
+            self._board.release(index)
+            raise
+        self._judge(index, part, _now_s() - began_s)
+        return part
+
+    def _judge(self, index: int, part: Part, elapsed_s: float) -> None:
+        if part.lane is None:
+            self._board.release(index)  # ours, not the source, has failed
+            return
+        lies = [item for item in part.errors.items() if isinstance(item[1], Corrupted)]
+        url = self._urls[index]
+        for content_hash, error in lies:
+            self._emit(SourceLied(self._fqrn, url, object_path(content_hash), str(error)))
+        if lies:
+            pause_s = self._board.record_failure(index, _now_s(), Fault.LIED)
+            reason = "it delivered wrong bytes"
+        elif part.count or not part.errors:
+            received_bytes = sum(size or 0 for size in part.sizes)
+            delivery = Delivery(elapsed_s, 0.0, received_bytes)
+            if self._board.record_success(index, _now_s(), delivery):
+                self._emit(SourceRecovered(self._fqrn, url))
+            return
+        else:
+            is_lacking = all(isinstance(error, NotFound) for error in part.errors.values())
+            fault = Fault.LACKING if is_lacking else Fault.FAILED
+            pause_s = self._board.record_failure(index, _now_s(), fault)
+            reason = str(next(iter(part.errors.values())))
+        if pause_s is not None and len(self._urls) > 1:
+            self._emit(SourceSuspended(self._fqrn, url, pause_s, reason))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
