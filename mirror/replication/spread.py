@@ -43,7 +43,7 @@ class Spread:
         self._board = Scoreboard(len(urls), reserve=0)
         self._fqrn = fqrn
         self._emit = emit
-        self._overtaken: set[asyncio.Task[None]] = set()
+        self._overtaken: set[asyncio.Task[Part] | asyncio.Task[None]] = set()
 
     async def fetch(self, wanted: Sequence[Wanted]) -> list[Part]:
         """Fetch some objects that belong together; what no part has was not to be had."""
@@ -96,9 +96,9 @@ class Spread:
         async def drop() -> None:
             await self._lanes.drop(await late)
 
-        task = asyncio.create_task(drop())
-        self._overtaken.add(task)
-        task.add_done_callback(self._overtaken.discard)
+        for task in (late, asyncio.create_task(drop())):
+            self._overtaken.add(task)
+            task.add_done_callback(self._overtaken.discard)
 
     def _patience_s(self, index: int, asked: Collection[int]) -> float | None:
         """How long to wait for a part; None for as long as it takes, since nobody else is left."""

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import pytest
+
+from mirror.cvmfs.content_hash import Algorithm, ContentHash
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.errors import Corrupted, NotFound, UpstreamError
+from mirror.events import Event, SourceLied, SourceSuspended
+from mirror.replication.lanes import Lanes, NotByLane, Part, Wanted
+from mirror.replication.spread import Spread
+from tests.support.loops import run_timeless, turns
+
+WANTED = [Wanted(ContentHash.of(Algorithm.SHA1, b"%d" % number), 100) for number in range(8)]
+URLS = ["http://stratum0", "http://one", "http://two"]
+Errors = Mapping[int, UpstreamError]
+
+
+class FakeLanes:
+    """What a source does is a function of what it is asked for.
+
+    Attributes:
+        sources: by number: which positions fail, and why; an event makes it wait first.
+        asked: sources, in the order in which they were asked.
+        dropped: parts that nobody needs.
+    """
+
+    def __init__(self, *sources: Callable[[Sequence[Wanted]], Errors]) -> None:
+        self.sources = list(sources)
+        self.waits: dict[int, asyncio.Event] = {}
+        self.asked: list[int] = []
+        self.dropped: list[int] = []
+        self.has_died = False
+
+    async def fetch(self, wanted: Sequence[Wanted], source: int) -> Part:
+        """As `Lanes.fetch`."""
+        self.asked.append(source)
+        if source in self.waits:
+            await self.waits[source].wait()
+        await asyncio.sleep(0)
+        failed = self.sources[source](wanted)
+        errors = {wanted[position].content_hash: error for position, error in failed.items()}
+        sizes = [None if position in failed else 10 for position in range(len(wanted))]
+        return Part(wanted, sizes, errors, None if self.has_died else cast("Any", self), source)
+
+    async def drop(self, part: Part) -> None:
+        """As `Lanes.drop`."""
+        self.dropped.append(part.number)
+
+
+def good(wanted: Sequence[Wanted]) -> Errors:
+    """Everything is delivered."""
+    return {}
+
+
+def dead(wanted: Sequence[Wanted]) -> Errors:
+    """Nothing is."""
+    return {position: NotByLane("refused") for position in range(len(wanted))}
+
+
+def lying(wanted: Sequence[Wanted]) -> Errors:
+    """One has other bytes."""
+    return {1: Corrupted("other bytes")}
+
+
+def lacking(wanted: Sequence[Wanted]) -> Errors:
+    """It has none of them yet."""
+    return {position: NotFound("404") for position in range(len(wanted))}
+
+
+class Spreading:
+    """A spread over fake lanes, and what it tells."""
+
+    def __init__(self, *sources: Callable[[Sequence[Wanted]], Errors]) -> None:
+        self.lanes = FakeLanes(*sources)
+        self.events: list[Event] = []
+        self.urls = URLS[: len(sources)]
+
+    def fetch(self, times: int = 1) -> list[list[Part]]:
+        """Fetch everything, so many times."""
+
+        async def main() -> list[list[Part]]:
+            lanes = cast("Lanes", self.lanes)
+            spread = Spread(lanes, self.urls, Fqrn("test.example.org"), self.events.append)
+            try:
+                return [await spread.fetch(WANTED) for _ in range(times)]
+            finally:
+                await spread.close()
+
+        return run_timeless(main())
+
+
+def brought(parts: Sequence[Part]) -> int:
+    """How many objects."""
+    return sum(part.count for part in parts)
+
+
+def test_one_source() -> None:
+    """There is no choice."""
+    spreading = Spreading(good)
+    (parts,) = spreading.fetch()
+    assert brought(parts) == len(WANTED)
+    assert spreading.lanes.asked == [0]
+
+
+def test_stratum0_is_spared() -> None:
+    """As long as mirrors are good."""
+    spreading = Spreading(good, good, good)
+    assert all(brought(parts) == len(WANTED) for parts in spreading.fetch(10))
+    assert 0 not in spreading.lanes.asked
+
+
+def test_a_dead_mirror_costs_a_detour() -> None:
+    """What it did not bring, the next one does; soon it is not asked any more."""
+    spreading = Spreading(good, dead)
+    assert all(brought(parts) == len(WANTED) for parts in spreading.fetch(10))
+    assert spreading.lanes.asked.count(1) < 6
+    (suspended,) = [each for each in spreading.events if isinstance(each, SourceSuspended)]
+    assert suspended.source == URLS[1]
+
+
+def test_a_liar_is_named_and_not_asked_again() -> None:
+    """Only what was wrong is asked of another."""
+    spreading = Spreading(good, lying)
+    (first, *_, last) = spreading.fetch(4)
+    assert brought(first) == len(WANTED)
+    assert [len(part.wanted) for part in first] == [len(WANTED), 1]
+    assert brought(last) == len(WANTED)
+    assert spreading.lanes.asked.count(1) == 1
+    (lied,) = [each for each in spreading.events if isinstance(each, SourceLied)]
+    assert (lied.source, lied.reason) == (URLS[1], "other bytes")
+
+
+def test_a_mirror_that_lags_is_no_bad_one() -> None:
+    """That something is not there yet is told to nobody."""
+    spreading = Spreading(good, lacking)
+    assert all(brought(parts) == len(WANTED) for parts in spreading.fetch(4))
+    assert spreading.events == []
+
+
+def test_nobody_has_it() -> None:
+    """All were asked, once each; the rest is for the careful way."""
+    spreading = Spreading(dead, dead, dead)
+    (parts,) = spreading.fetch()
+    assert brought(parts) == 0
+    assert sorted(spreading.lanes.asked) == [0, 1, 2]
+
+
+def test_a_lane_that_died_says_nothing_about_a_source() -> None:
+    """It is not suspended for that."""
+    spreading = Spreading(dead)
+    spreading.lanes.has_died = True
+    spreading.fetch(10)
+    assert len(spreading.lanes.asked) == 10
+
+
+@pytest.mark.parametrize("comes_late", [False, True])
+def test_a_late_part_is_overtaken(*, comes_late: bool) -> None:
+    """It is ordered elsewhere; when it comes after all, nobody keeps it."""
+    spreading = Spreading(good, good, good)
+    lanes = spreading.lanes
+
+    async def main() -> None:
+        spread = Spread(
+            cast("Lanes", lanes), spreading.urls, Fqrn("test.example.org"), spreading.events.append
+        )
+        lanes.waits = {1: asyncio.Event()}
+        parts = await spread.fetch(WANTED)
+        assert [part.number for part in parts] == [2]
+        assert brought(parts) == len(WANTED)
+        if comes_late:
+            lanes.waits[1].set()
+            await turns(10)
+        await spread.close()
+
+    run_timeless(main())
+    assert lanes.dropped == ([1] if comes_late else [])
+
+
+def test_the_overtaker_may_fail() -> None:
+    """Then the late one is waited for."""
+    spreading = Spreading(good, good, dead)
+    lanes = spreading.lanes
+
+    async def main() -> None:
+        spread = Spread(
+            cast("Lanes", lanes), spreading.urls, Fqrn("test.example.org"), spreading.events.append
+        )
+        lanes.waits = {1: asyncio.Event()}
+        fetching = asyncio.create_task(spread.fetch(WANTED))
+        await asyncio.sleep(60)  # more than anybody's patience
+        assert lanes.asked == [1, 2]
+        lanes.waits[1].set()
+        assert brought(await fetching) == len(WANTED)
+        await spread.close()
+
+    run_timeless(main())
