@@ -13,7 +13,7 @@ import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Final, Self, cast
 
@@ -94,10 +94,11 @@ class _Rejoined(io.RawIOBase):
     """A stream whose first bytes were looked at."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+        # Not `read`: of a pipe it would not hear of Ctrl-C before it has all that it asked for.
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self.first = b""
         while len(self.first) < _LONGEST_MAGIC and (
-            more := stream.read(_LONGEST_MAGIC - len(self.first))
+            more := self._read(_LONGEST_MAGIC - len(self.first))
         ):
             self.first += more
         self._pending = self.first
@@ -109,7 +110,7 @@ class _Rejoined(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """As `io.RawIOBase.readinto`."""
         view = memoryview(buffer)
-        data = self._pending[: len(view)] or self._stream.read(len(view))
+        data = self._pending[: len(view)] or self._read(len(view))
         self._pending = self._pending[len(data) :]
         view[: len(data)] = data
         return len(data)

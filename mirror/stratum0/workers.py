@@ -8,20 +8,15 @@ large task.)
 
 from __future__ import annotations
 
-import os
-import signal
-import traceback
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process, resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from threading import Thread
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Final, Generic, TypeVar
 
-from mirror.errors import MirrorError, StoreUnavailable
+from mirror.errors import StoreUnavailable
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -33,7 +28,7 @@ _AHEAD: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    process: SpawnProcess
+    process: subprocess.Popen[bytes]
     pipe: Connection
 
 
@@ -79,9 +74,7 @@ class Workers(Generic[T, R]):
         """End all workers, whatever they are at."""
         for worker in self._workers:
             worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
-            worker.process.close()
+            worker.process.wait()
             worker.pipe.close()
         self._workers, self._idle, self._busy = [], [], {}
 
@@ -91,9 +84,11 @@ class Workers(Generic[T, R]):
         return bool(self._idle) or len(self._workers) < self._count
 
     def _send(self, number: int, task: T) -> None:
+        first_words = () if self._idle else (sys.path, self._function)
         worker = self._idle.pop() if self._idle else self._started()
         try:
-            worker.pipe.send(task)
+            for message in (*first_words, task):
+                worker.pipe.send(message)
         except OSError as error:
             raise _killed(worker) from error
         self._busy[worker.pipe] = worker, number
@@ -113,58 +108,24 @@ class Workers(Generic[T, R]):
             self._idle.append(worker)
 
     def _started(self) -> _Worker:
-        spawning = get_context("spawn")
-        ours, theirs = spawning.Pipe()
-        process = spawning.Process(
-            target=_work, args=(self._function, theirs), name="packer", daemon=True
-        )
-        with theirs, _interrupts_held():
-            process.start()
+        ours, theirs = Pipe()
+        number = theirs.fileno()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-P", "-m", "mirror.stratum0.worker_process", str(number)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[number],
+                start_new_session=True,  # Ctrl-C is for us, and we end them
+            )
         worker = _Worker(process, ours)
         self._workers.append(worker)
         return worker
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """What is started here never hears of Ctrl-C; we do, a moment later."""
-    resource_tracker.ensure_running()  # starting a process would, and let signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _killed(worker: _Worker) -> StoreUnavailable:
-    worker.process.join()
+    code = worker.process.wait()
     return StoreUnavailable(
-        f"a process that packs contents ended, with exit code {worker.process.exitcode} (a signal "
-        "if negative), before it was done: the kernel's log tells if memory ran out; what was "
-        "published is as it was: publish again"
+        f"a process that packs contents ended, with exit code {code} (a signal if negative), "
+        "before it was done: the kernel's log tells if memory ran out; what was published is as "
+        "it was: publish again"
     )
-
-
-def _work(function: Callable[[T], R], pipe: Connection) -> None:
-    """What a worker does, until there is nobody to work for."""
-    Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(OSError, EOFError):
-        while True:
-            pipe.send(_outcome(function, pipe.recv()))
-
-
-def _outcome(function: Callable[[T], R], task: T) -> tuple[R | None, Exception | None]:
-    try:
-        return function(task), None
-    except MirrorError as error:
-        return None, error
-    except Exception as error:  # noqa: BLE001 - not every error can be pickled, but its text can
-        return None, RuntimeError("".join(traceback.format_exception(error)))
-
-
-def _end_with_parent() -> None:
-    """In the midst of a large file too."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
