@@ -18,7 +18,7 @@ from mirror.cli.origin_options import (
 )
 from mirror.cli.output import print_json
 from mirror.cvmfs.fqrn import Fqrn
-from mirror.stratum0.publishing import retag
+from mirror.stratum0.retagging import retag
 
 
 @click.group("tag")

@@ -172,7 +172,7 @@ class CatalogWriter:
         yield "revision", str(revision)
         yield (
             "previous_revision",
-            before.hash.text if before and before.size_bytes else _NO_PREDECESSOR,
+            before.hash.text if before else _NO_PREDECESSOR,
         )
 
     def _insert_rows(

@@ -9,6 +9,7 @@ revision stands, complete. A lock keeps publications and collections of one repo
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -222,3 +223,8 @@ class Stratum0Repository:
 
     def _root_file(self, name: str) -> bytes | None:
         return self.store.read_root_file_now(name, self._limits.reflog_bytes)
+
+
+def now_after(manifest: Manifest | None) -> int:
+    """The clock, but never before what is published: clients would not follow."""
+    return max(int(time.time()), manifest.published_at if manifest else 0)

@@ -16,8 +16,9 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.stratum0.catalog_rows import read_catalog
 from mirror.stratum0.collection import plan_collection, sweep
 from mirror.stratum0.packer import PackingOptions
-from mirror.stratum0.publishing import PublicationOptions, retag
+from mirror.stratum0.publishing import PublicationOptions
 from mirror.stratum0.repository import Stratum0Repository
+from mirror.stratum0.retagging import retag
 from tests.support.everything import (
     VARIANT_CONFIG,
     made_markers,

@@ -30,9 +30,9 @@ from mirror.stratum0.publishing import (
     Publication,
     PublicationOptions,
     PublicationReport,
-    retag,
 )
 from mirror.stratum0.repository import Stratum0Repository
+from mirror.stratum0.retagging import retag
 from mirror.stratum0.source import Source
 from mirror.trust.master_keys import MasterKeys
 from mirror.trust.trusted_ensemble import TrustAnchor

@@ -18,7 +18,8 @@ import pytest
 
 from mirror.store import local, staging
 from mirror.stratum0.collection import plan_collection, sweep
-from mirror.stratum0.publishing import PublicationOptions, retag
+from mirror.stratum0.publishing import PublicationOptions
+from mirror.stratum0.retagging import retag
 from tests.support.keys import Keys
 from tests.support.origin import Origin
 from tests.support.reachable import reachable_objects

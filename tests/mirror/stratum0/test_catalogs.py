@@ -20,8 +20,6 @@ from mirror.stratum0.catalogs import CatalogWriter, PublishedCatalog
 from mirror.stratum0.entry import CHUNKED, DIRECTORY, FILE, SPECIAL, SYMLINK
 from mirror.stratum0.tree import Row, Tree
 
-PLACEHOLDER = ContentHash.of(Algorithm.SHA1, b"", Suffix.CATALOG)
-
 
 def entry(path: bytes, flags: int = FILE, size: int = 0, **more: Any) -> Row:  # noqa: ANN401 - columns
     """A row; directories need say nothing else."""
@@ -75,7 +73,7 @@ class Kept:
 
 
 Published = dict[bytes, PublishedCatalog]
-NOTHING: Published = {b"": PublishedCatalog(PLACEHOLDER, 0, 0, {}, {})}
+NOTHING: Published = {}
 
 
 def first(kept: Kept, rows: list[Row], mounts: Iterable[bytes] = MOUNTS) -> Published:

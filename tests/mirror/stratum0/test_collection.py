@@ -11,7 +11,8 @@ from mirror.cvmfs.paths import object_path
 from mirror.errors import FormatError, StoreError
 from mirror.stratum0.collection import CollectionPlan, plan_collection, sweep
 from mirror.stratum0.packer import PackingOptions
-from mirror.stratum0.publishing import PublicationOptions, retag
+from mirror.stratum0.publishing import PublicationOptions
+from mirror.stratum0.retagging import retag
 from tests.support.keys import Keys
 from tests.support.origin import Origin
 from tests.support.reachable import reachable_objects

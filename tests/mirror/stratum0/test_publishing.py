@@ -15,7 +15,9 @@ from mirror.errors import ConfigError, FormatError
 from mirror.stratum0 import publishing
 from mirror.stratum0.entry import Attributes
 from mirror.stratum0.packer import PackingOptions
-from mirror.stratum0.publishing import PublicationOptions, now_after, retag
+from mirror.stratum0.publishing import PublicationOptions
+from mirror.stratum0.repository import now_after
+from mirror.stratum0.retagging import retag
 from mirror.stratum0.source import SourceEntry, TarSource
 from mirror.stratum0.tags import Tags
 from tests.support.keys import Keys
@@ -147,7 +149,7 @@ def test_timestamps_never_go_back(origin: Origin, monkeypatch: pytest.MonkeyPatc
     """A clock that was set back is not believed: clients would stay where they are."""
     before = origin.manifest.published_at
     assert before is not None
-    monkeypatch.setattr("mirror.stratum0.publishing.time.time", lambda: 1000.0)
+    monkeypatch.setattr("mirror.stratum0.repository.time.time", lambda: 1000.0)
     origin.publish({b"/c": b"5"})
     assert origin.manifest.published_at == before
     retagged = retag(origin.repository, origin.keys, add=("v1", ""))
