@@ -49,7 +49,7 @@ class LaneOptions:
     servers: Sequence[Server]
     staging: Staging
     concurrency: ConcurrencyRange
-    reserve: Floor = Floor()
+    reserve: Floor = field(default_factory=Floor)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from tests.support.publisher import Repository
 from tests.support.reachable import require_sound
 from tests.support.replicas import Mirror
 from tests.support.site import Site
-from tests.support.trees import CHUNK_BYTES, NEXT_TREE, TREE
+from tests.support.trees import CHUNK_BYTES, NEXT_TREE, TREE, many_files
 
 PROGRAM: Final = Path(sys.executable).with_name("cvmfs-mirror")
 NOBODY: Final = 65534
@@ -161,6 +161,22 @@ def test_the_reserve_is_reached(host: Host) -> None:
     host.require_recovers()
 
 
+def test_the_reserve_is_reached_in_a_process_of_its_own(host: Host) -> None:
+    """Those that fetch small objects know of the reserve too."""
+    host.mirror.repository.publish(many_files(1))
+    used = shutil.disk_usage(host.disk).used
+    room = 500 * 4096
+    kept = ROOMY - used - room
+    host.configure(f"{kept} B")
+    outcome = host.snapshot()
+    assert outcome.exit_code == 5
+    assert "lower [storage] reserve" in error_of(outcome)
+    assert shutil.disk_usage(host.disk).free > kept - 3 * room / 16 - 50_000
+    host.require_unharmed()
+    host.configure()
+    host.require_recovers()
+
+
 def test_a_read_only_disk(host: Host) -> None:
     """Nothing can be done, which is told; then it can."""
     remount(host.disk, "ro")
@@ -191,7 +207,7 @@ def test_no_permission(host: Host, tmp_path: Path, place: str) -> None:
 def test_out_of_descriptors(host: Host) -> None:
     """However few there are: done, or an error that names them; never half of anything."""
     exit_codes = []
-    for most in range(7, 25):
+    for most in range(7, 25, 3):
         host.begin_again()
         outcome = host.snapshot("sh", "-c", f'ulimit -n {most}; exec "$@"', "sh")
         exit_codes.append(outcome.exit_code)

@@ -15,7 +15,7 @@ from tests.support.publisher import Repository
 from tests.support.reachable import reachable_objects, require_sound, wanted_by
 from tests.support.site import Site
 from tests.support.system_calls import Call, require_durable_before_visible, traced
-from tests.support.trees import CHUNK_BYTES, NEXT_TREE, TREE
+from tests.support.trees import CHUNK_BYTES, NEXT_TREE, TREE, many_files
 
 PROGRAM: Final = Path(sys.executable).with_name("cvmfs-mirror")
 
@@ -48,7 +48,7 @@ class Desk:
 def repository(keys: Keys) -> Repository:
     """At its first revision."""
     repository = Repository(keys, chunk_bytes=CHUNK_BYTES)
-    repository.publish(TREE, tag="v1")
+    repository.publish({**TREE, **many_files(1)}, tag="v1")
     return repository
 
 
@@ -59,7 +59,7 @@ def test_durable_before_visible_at_every_moment(repository: Repository, quick_pa
         named = desk.require_lawful(desk.snapshot())
         assert reachable_objects(desk.root) <= named
         before = reachable_objects(desk.root)
-        repository.publish(NEXT_TREE, tag="v2")
+        repository.publish({**NEXT_TREE, **many_files(2)}, tag="v2")
         named = desk.require_lawful(desk.snapshot())
         new = reachable_objects(desk.root) - before
         assert new <= named

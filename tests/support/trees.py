@@ -33,13 +33,19 @@ def numbered(number: int) -> Tree:
     return {"": {"number": b"%d" % number}, "/app": {"tool": b"tool %d" % number, "same": b"same"}}
 
 
+def many_files(seed: int) -> Tree:
+    """So many that processes of their own are started for them."""
+    return {"/many": {f"file {n}": b"%d of %d" % (n, seed) for n in range(550)}}
+
+
 _PLACES: Final = ("", "/a", "/a/b", "/a/b/c", "/d", "/d/e", "/f")
 
 
 def random_tree(random: Random) -> Tree:
     """Any number of catalogs and files; many contents are shared, and come back later."""
     mounts = {"", *random.sample(_PLACES, random.randint(0, len(_PLACES)))}
-    return {mount: _random_files(random) for mount in sorted(mounts)}
+    tree = {mount: _random_files(random) for mount in sorted(mounts)}
+    return {**tree, **many_files(random.randrange(9))} if random.random() < 0.3 else tree
 
 
 def _random_files(random: Random) -> dict[str, bytes]:
