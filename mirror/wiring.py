@@ -111,6 +111,7 @@ async def bulk(
         servers=[Server.at(url, options) for url in configured.sources],
         staging=store.staging(),
         concurrency=ConcurrencyRange(lowest=1, highest=_shares(settings)[1]),
+        reserve=settings.storage.reserve,
     )
     async with Lanes(lanes, what) as started:
         spread = Spread(started, configured.sources, fqrn, emit)
