@@ -114,11 +114,11 @@ async def bulk(
         reserve=settings.storage.reserve,
     )
     async with Lanes(lanes, what) as started:
-        spread = Spread(started, configured.sources, fqrn, emit)
+        brought = LaneBulk(started, Spread(started, configured.sources, fqrn, emit), store)
         try:
-            yield LaneBulk(started, spread, store)
+            yield brought
         finally:
-            await spread.close()
+            await brought.close()
 
 
 def _http_options(settings: Settings, configured: ReplicaSettings) -> HttpOptions:

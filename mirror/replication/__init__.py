@@ -17,6 +17,7 @@ catalog_file  a stored catalog, unpacked and opened
 transfer      one object from upstream into the store, believed only when its hash is right
 fetching      what the walk does at each step of a snapshot
 bulk          its quicker way for small objects: fetched by lanes, committed by us
+coalescing    small calls that come close together become one
 spread        which source each part of a bulk transfer comes from
 lanes         the processes that do so, seen from their parent
 lane          what one of them does

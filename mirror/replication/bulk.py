@@ -8,6 +8,7 @@ from typing import Final
 
 from mirror.cvmfs.catalog import ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
+from mirror.replication.coalescing import Coalescing
 from mirror.replication.lanes import PART_OBJECTS, Lanes, Wanted
 from mirror.replication.spread import Spread
 from mirror.store.local import LocalStore
@@ -18,6 +19,7 @@ being an object, and is fetched piece by piece."""
 _ROOM_BYTES: Final = 64 * 1024
 """How much more than twice the stated size an object may have as stored, until it is fetched the
 careful way, which allows more."""
+_MOMENT_S: Final = 0.002
 _WORTH_IT: Final = 500
 """Objects wanted so far, below which starting processes takes longer than it saves."""
 
@@ -31,6 +33,8 @@ class LaneBulk:
         self._spread = spread
         self._store = store
         self._wanted = 0  # and perhaps here already
+        self._look = Coalescing(lanes.look, 4 * PART_OBJECTS, _MOMENT_S)
+        self._fetch = Coalescing(self._fetch_all, 4 * PART_OBJECTS, _MOMENT_S)
 
     def start(self) -> None:
         """As `Bulk.start`."""
@@ -40,14 +44,22 @@ class LaneBulk:
     async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
         """As `Bulk.look`."""
         self._wanted += len(hashes)
-        return await self._lanes.look(hashes) if self._wanted >= _WORTH_IT else None
+        return await self._look(hashes) if self._wanted >= _WORTH_IT else None
 
     async def fetch(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
         """As `Bulk.fetch`."""
         if self._wanted < _WORTH_IT:
             return {}
-        small = [ref for ref in refs if ref.size_bytes <= _SMALL_BYTES]
-        wanted = [Wanted(ref.hash, 2 * ref.size_bytes + _ROOM_BYTES) for ref in small]
+        return await self._fetch([ref for ref in refs if ref.size_bytes <= _SMALL_BYTES])
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._look.close()
+        await self._fetch.close()
+        await self._spread.close()
+
+    async def _fetch_all(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
+        wanted = [Wanted(ref.hash, 2 * ref.size_bytes + _ROOM_BYTES) for ref in refs]
         spread = self._spread
         portions = [wanted[n : n + PART_OBJECTS] for n in range(0, len(wanted), PART_OBJECTS)]
         found = await asyncio.gather(*map(spread.fetch, portions))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
@@ -28,6 +29,11 @@ from mirror.replication.transfer import fetch_verified
 from mirror.store.base import ObjectReader, ObjectStore, Upload
 from mirror.store.threads import open_in_thread
 from mirror.upstream.base import Upstream
+
+_SMALL_CATALOG_BYTES: Final = 16 * 1024
+"""As stored. Unpacking and reading one takes less than a thread's coming and going."""
+_LARGE_AT_ONCE: Final = 8
+"""Others that are open: each may take 8 MiB, and so may what is served at its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class FetchedCatalog:
         predecessor: the root before it, if wanted.
         upload: its verified bytes; None if they are in the store already.
         before: what we serve at its place, open; None if nothing, or if that does not count.
+        done: to be called when it is closed; None for a small one.
     """
 
     catalog: Catalog
@@ -66,6 +73,12 @@ class FetchedCatalog:
     predecessor: ContentHash | None
     upload: Upload | None
     before: Catalog | None = None
+    done: Callable[[], None] | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """As `OpenCatalog.is_small`."""
+        return self.done is None and self.before is None
 
     def objects(self) -> Iterator[ObjectRef]:
         """As `OpenCatalog.objects`; those that we serve already are left out."""
@@ -76,6 +89,9 @@ class FetchedCatalog:
         self.catalog.close()
         if self.before is not None:
             self.before.close()
+        if self.done is not None:
+            self.done()
+            self.done = None
 
 
 class Bulk(Protocol):
@@ -85,10 +101,14 @@ class Bulk(Protocol):
         """There will be many: get ready meanwhile."""
 
     async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
-        """Those that the store has; None if nobody looked."""
+        """What the store has of these, and perhaps of others; None if nobody looked."""
 
     async def fetch(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
-        """Bring and commit what it can; returns how many bytes each has as stored."""
+        """Bring and commit what it can of these, and perhaps of others.
+
+        Returns:
+            How many bytes each has that was brought, as stored.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +153,7 @@ class Fetching:
         self._lineage = lineage
         self.here: ObjectReader = here or site.store
         self._places: dict[ContentHash, ContentHash] = {}
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self.stored_objects = 0
         self.stored_bytes = 0
         self.stored_roots: list[ContentHash] = []
@@ -162,12 +183,13 @@ class Fetching:
         if site.bulk is None:
             return refs
         brought = await site.bulk.fetch(refs)
-        if brought:
-            self.stored_objects += len(brought)
-            stored_bytes = sum(brought.values())
+        ours = [ref for ref in refs if ref.hash in brought]
+        if ours:
+            stored_bytes = sum(brought[ref.hash] for ref in ours)
+            self.stored_objects += len(ours)
             self.stored_bytes += stored_bytes
-            size_bytes = sum(ref.size_bytes for ref in refs if ref.hash in brought)
-            site.emit(ObjectsStored(site.fqrn, len(brought), stored_bytes, size_bytes))
+            size_bytes = sum(ref.size_bytes for ref in ours)
+            site.emit(ObjectsStored(site.fqrn, len(ours), stored_bytes, size_bytes))
         return [ref for ref in refs if ref.hash not in brought]
 
     async def deliver(self, ref: ObjectRef) -> None:
@@ -206,8 +228,10 @@ class Fetching:
     async def present(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
         """What need not be fetched."""
         site = self._site
-        found = await site.bulk.look(hashes) if site.bulk is not None and len(hashes) > 1 else None
-        return await site.store.present(hashes) if found is None else found
+        found = await site.bulk.look(hashes) if site.bulk is not None else None
+        if found is None:
+            return await site.store.present(hashes)
+        return {each for each in hashes if each in found}
 
     async def fetch_and_open(self, ref: CatalogRef) -> FetchedCatalog | None:
         """A catalog from upstream; None if it is an old root that nobody needs to have."""
@@ -249,7 +273,17 @@ class Fetching:
             before = None if served is None else self._open_served(served, ref)
             return FetchedCatalog(catalog, nested, predecessor, upload, before)
 
-        fetched = await open_in_thread(unpack)
+        is_small = upload.size_bytes <= _SMALL_CATALOG_BYTES
+        if is_small and served is None:
+            fetched = unpack()
+        else:
+            await self._large.acquire()
+            try:
+                fetched = await open_in_thread(unpack)
+            except BaseException:
+                self._large.release()
+                raise
+            fetched.done = self._large.release
         if fetched.before is not None:
             fetched.nested = self._without_served(fetched.nested, fetched.before)
         return fetched

@@ -46,8 +46,12 @@ class OpenCatalog(Protocol):
     def predecessor(self) -> ContentHash | None:
         """The root before it, if that is wanted too."""
 
+    @property
+    def is_small(self) -> bool:
+        """Whether all of it is in memory, and so little that a thread is not worth its while."""
+
     def objects(self) -> Iterator[ObjectRef]:
-        """What it refers to; reading blocks."""
+        """What it refers to; reading blocks, unless it is small."""
 
     def close(self) -> None:
         """Nothing will be read any more; harmless when repeated."""
@@ -88,7 +92,7 @@ class Breadth:
         deliveries: objects being delivered one by one, those that wait for their commit included.
     """
 
-    readers: int = 16
+    readers: int = 64
     batches: int = 8
     deliveries: int = 512
 
@@ -182,7 +186,11 @@ class Walk(Generic[C]):
 
     async def _want_objects(self, node: Node[C], catalog: C, tasks: asyncio.TaskGroup) -> None:
         objects = catalog.objects()
-        while batch := await in_thread(lambda: list(islice(objects, _BATCH))):
+
+        def read() -> list[ObjectRef]:
+            return list(islice(objects, _BATCH))
+
+        while batch := read() if catalog.is_small else await in_thread(read):
             claimed = self._claim(node, batch)
             if not claimed:
                 continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Final
 
 from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
@@ -24,10 +25,13 @@ from mirror.replication.catalog_file import open_catalog
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.origin import read_object, tags_of
 from mirror.replication.replica import Replica
-from mirror.replication.walk import Walk
+from mirror.replication.walk import Breadth, Walk
 from mirror.store.base import ObjectReader
 from mirror.store.threads import in_thread, open_in_thread
 from mirror.trust.trusted_ensemble import TrustedEnsemble
+
+_READERS: Final = 16
+"""Each holds a whole catalog; a disk is not an ocean that many requests have to cross."""
 
 Progress = Callable[["CheckReport"], None]
 """Hears the counts as they grow."""
@@ -90,7 +94,8 @@ async def check_replica(
         roots = {root: name for root, name in roots.items() if root in here}
     wanted = [CatalogRef(root, "", Role.TAG, None, f"tag {name}") for root, name in roots.items()]
     head = CatalogRef(manifest.root_catalog, "", Role.HEAD, None, "the manifest")
-    await Walk(checking, replica.limits, replica.breadth).run([head, *wanted])
+    breadth = Breadth(readers=min(_READERS, replica.breadth.readers))
+    await Walk(checking, replica.limits, breadth).run([head, *wanted])
     return report
 
 
@@ -145,6 +150,7 @@ class CheckedCatalog:
     catalog: Catalog
     nested: Sequence[NestedRef]
     predecessor: None = None
+    is_small: bool = False
     count: int = 0
 
     def objects(self) -> Iterator[ObjectRef]:

@@ -31,6 +31,7 @@ class MadeUpCatalog:
 
     nested: Sequence[NestedRef]
     predecessor: ContentHash | None
+    is_small: bool = True
 
     def objects(self) -> Iterator[ObjectRef]:
         """None."""

@@ -41,12 +41,14 @@ class FakeCatalog:
         nested: what is nested in it.
         things: what it refers to.
         predecessor: the root before it.
+        is_small: whether it is read at once.
         is_closed: whether nothing is read any more.
     """
 
     nested: Sequence[NestedRef] = ()
     things: Sequence[ObjectRef] = ()
     predecessor: ContentHash | None = None
+    is_small: bool = False
     is_closed: bool = False
     error: MirrorError | None = None
 
