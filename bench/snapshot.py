@@ -79,9 +79,9 @@ class Site:
         self._options = options
         above = {"tmpfs": Path("/dev/shm"), "disk": options.directory}
         self._places = {
-            name: Path(stack.enter_context(tempfile.TemporaryDirectory("-bench", dir=path)))
-            for name, path in above.items()
+            name: Path(tempfile.mkdtemp("-bench", dir=path)) for name, path in above.items()
         }
+        stack.callback(self._clean)
         self._plans = {
             "large": Plan(options.files, options.catalogs, 6656),
             "tiny": Plan(3 * options.tiny_catalogs, options.tiny_catalogs, 200),
@@ -130,6 +130,10 @@ class Site:
                 return measures
         peer.require_complete(directory, REVISIONS[len(measures) - 1], served)
         return measures
+
+    def _clean(self) -> None:
+        """With rm, which goes by inode: a fraction of the time that rmtree needs."""
+        subprocess.run(["rm", "-rf", *self._places.values()], check=True)
 
     def _corpus(self, plan: Plan, place: str) -> Corpus:
         print(f"corpus {plan.name}", file=sys.stderr)
