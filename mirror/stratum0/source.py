@@ -138,7 +138,7 @@ def _xattrs(path: bytes) -> bytes | None:
         for name in os.listxattr(path, follow_symlinks=False):
             with suppress(OSError):  # gone, or not for us to read
                 xattrs[os.fsencode(name)] = os.getxattr(path, name, follow_symlinks=False)
-    return pack_xattrs(xattrs)
+    return pack_xattrs(xattrs) if xattrs else None
 
 
 class TarSource:
@@ -178,9 +178,7 @@ class TarSource:
             os.makedev(member.devmajor, member.devminor) if member.type in _TAR_DEVICES else 0,
         )
         xattrs = {
-            name.removeprefix(_XATTR_PAX).encode("utf-8", "surrogateescape"): value.encode(
-                "utf-8", "surrogateescape"
-            )
+            _xattr_name(name): value.encode("utf-8", "surrogateescape")
             for name, value in member.pax_headers.items()
             if name.startswith(_XATTR_PAX)
         }
@@ -194,6 +192,12 @@ class TarSource:
             stream=TarContent(file, self._name) if file else None,
             link_to=_clean_path(member.linkname) if member.islnk() else None,
         )
+
+
+def _xattr_name(keyword: str) -> bytes:
+    """GNU tar escapes what its keywords cannot hold, an equals sign, and the escape itself."""
+    name = keyword.removeprefix(_XATTR_PAX).replace("%3D", "=").replace("%25", "%")
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _made_up(path: bytes) -> SourceEntry:

@@ -117,6 +117,13 @@ def test_what_pax_tells_is_kept() -> None:
     assert entry.xattrs == pack_xattrs({b"user.note": b"caf\xe9"})
 
 
+def test_names_of_xattrs_are_unescaped_as_gnu_tar_escapes_them() -> None:
+    """An equals sign and the percent sign; values, and what only looks escaped, stay."""
+    pax = (("SCHILY.xattr.user.a%3Db", "1%25"), ("SCHILY.xattr.user.50%253D%41", "2"))
+    (_, (entry, _)) = read(packed(Member("name", pax=pax)))
+    assert entry.xattrs == pack_xattrs({b"user.a=b": b"1%25", b"user.50%3D%41": b"2"})
+
+
 def test_without_pax_the_fraction_is_not_known() -> None:
     """Zero would be a claim."""
     ((_, _), (entry, _)) = read(packed(Member("a"), form=tarfile.GNU_FORMAT))
