@@ -143,7 +143,11 @@ class Stratum0Repository:
         """
         whitelist = self._whitelist()
         if whitelist and not keys.has_signed(whitelist.letter):
-            raise ConfigError([f"{self.store.root / WHITELIST} {_OTHER_KEYS}"])
+            way_out = (
+                "if the master key was lost or replaced, move this file away, run resign, and "
+                f"give mirrors and clients the new {self.fqrn}.pub"
+            )
+            raise ConfigError([f"{self.store.root / WHITELIST} {_OTHER_KEYS}; {way_out}"])
 
     # --- what comes next --------------------------------------------------------------------------
 

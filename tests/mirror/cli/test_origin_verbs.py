@@ -13,6 +13,8 @@ import pytest
 
 from mirror.cli.main import run
 from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.whitelist import Whitelist
+from mirror.stratum0.keys import PublisherKeys
 from mirror.stratum0.repository import Stratum0Repository
 from tests.support.keys import Keys
 from tests.support.origin import publisher_keys
@@ -228,6 +230,26 @@ def test_other_keys_are_refused(
     assert published.run(verb, *content) == 2
     assert "made with other keys than these; name the right --keys" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in published.root.glob(".cvmfs*")} == before
+
+
+def test_a_master_key_is_replaced_as_the_error_says(
+    published: Desk, other_keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whitelist goes, the new key signs another, and publishing goes on."""
+    master = publisher_keys(other_keys).master
+    own = PublisherKeys.load_or_make(published.keys, Fqrn(NAME))
+    for file in published.keys.iterdir():
+        file.unlink()
+    PublisherKeys(master, own.publisher, own.certificate).write_to(published.keys, Fqrn(NAME))
+    whitelist = published.root / ".cvmfswhitelist"
+    assert published.run("resign") == 2
+    told = f"{whitelist} was made with other keys than these; name the right --keys; if the master"
+    assert told in capsys.readouterr().err
+    whitelist.unlink()
+    assert published.run("resign") == 0
+    keys = PublisherKeys.load_or_make(published.keys, Fqrn(NAME))
+    assert keys.has_signed(Whitelist.parse(whitelist.read_bytes()).letter)
+    assert published.publish("changed") == 0
 
 
 @pytest.mark.parametrize("verb", ["tag add v9", "tag remove v9", "resign"])
