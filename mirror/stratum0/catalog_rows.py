@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ _TABLES: Final = frozenset(
     {"catalog", "chunks", "nested_catalogs", "bind_mountpoints", "statistics", "properties"}
 )
 _REQUIRED: Final = _TABLES - {"bind_mountpoints", "properties"}
+_TWO_NUMBERS: Final = struct.Struct("<qq")
 _CHUNK_BYTES: Final = 16 + DIGEST_BYTES
 
 
@@ -145,11 +147,8 @@ def _bytes(value: object) -> bytes:
 
 def md5_path(path: bytes) -> tuple[int, int]:
     """A path as catalogs key it: MD5 as two signed little-endian numbers."""
-    digest = hashlib.md5(path, usedforsecurity=False).digest()
-    return (
-        int.from_bytes(digest[:8], "little", signed=True),
-        int.from_bytes(digest[8:], "little", signed=True),
-    )
+    first, second = _TWO_NUMBERS.unpack(hashlib.md5(path, usedforsecurity=False).digest())
+    return first, second
 
 
 def pack_chunks(chunks: Iterable[tuple[int, int, bytes]]) -> bytes:

@@ -125,19 +125,17 @@ class Tree:
 
     def put(self, row: Row) -> None:
         """Lay a new entry over what is there, and keep it."""
+        if self._insert("OR IGNORE", row):
+            return
         before = self.get(row.path)
-        if before is not None and _is_same(before, row):
+        assert before is not None
+        if _is_same(before, row):
             self.keep(row.path)
             return
-        if before is not None:
-            self._set_aside("path = ?", row.path)
-            if before.flags & DIRECTORY and not row.flags & DIRECTORY:
-                self.remove_below(row.path)
-        self._database.execute(
-            f"INSERT OR REPLACE INTO entries ({_COLUMNS}, parent, is_kept, is_loaded)"  # noqa: S608 - our own columns
-            f" VALUES ({_MARKS}, ?, 1, 0)",
-            (*row, parent_of(row.path)),
-        )
+        self._set_aside("path = ?", row.path)
+        if before.flags & DIRECTORY and not row.flags & DIRECTORY:
+            self.remove_below(row.path)
+        self._insert("OR REPLACE", row)
 
     def keep(self, path: bytes) -> None:
         """Leave an entry as it is: `remove_unkept` is to spare it."""
@@ -270,6 +268,14 @@ class Tree:
             yield Row(*row)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _insert(self, otherwise: str, row: Row) -> bool:
+        done = self._database.execute(
+            f"INSERT {otherwise} INTO entries ({_COLUMNS}, parent, is_kept, is_loaded)"  # noqa: S608 - our own words
+            f" VALUES ({_MARKS}, ?, 1, 0)",
+            (*row, parent_of(row.path)),
+        )
+        return done.rowcount == 1
 
     def _set_aside(self, where: str, *values: bytes) -> None:
         """Remember what was loaded, before it goes."""
