@@ -3,8 +3,10 @@
     python bench/publish.py [--files 20000] [--catalogs 40] [--rounds 3] [--directory DIR]
 
 ``tar cf - DIR | gzip -6`` reads, compresses and writes everything once and knows no hashes: the
-floor. Rounds are interleaved and medians are shown; memory is the largest of a peer's processes.
-DIR decides which file system is measured.
+floor. Rounds are interleaved and medians are shown; DIR decides which file system is measured.
+Nothing is deleted before the end, since ext4 is slow to create files for minutes after many were
+deleted, and each step begins with everything synced: ours syncs what it stores, the others leave
+that to later, which "then sync" shows.
 """
 
 from __future__ import annotations
@@ -12,35 +14,25 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.measuring import Command, Measure, measured, medians
 from mirror.stratum0.source import SourceEntry
 from mirror.stratum0.synthetic import SyntheticSource
 
 FQRN = "bench.example.org"
 CLI = Path(sys.executable).with_name("cvmfs-mirror")
+OURS = "`cvmfs-mirror publish`"
 STEPS = "first", "1 % changed", "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What one run cost: wall seconds, processor seconds, most memory in MiB."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
 
 
 def main() -> None:
@@ -64,72 +56,73 @@ class Bench:
         self.content = directory / "content"
         write(source, self.content)
         self.files = sorted(path for path in self.content.rglob("*") if path.is_file())
+        self._numbers = count()
 
     def run(self, rounds: int) -> None:
         """Measure every peer in turn, and print medians and ratios."""
-        peers: dict[str, Callable[[], Sequence[Measure]]] = {"cvmfs-mirror publish": self.ours}
+        peers: dict[str, Callable[[], Sequence[Measure]]] = {OURS: self.ours}
         if shutil.which("cvmfs_swissknife") and os.geteuid() == 0:
-            peers["cvmfs_swissknife ingest (tar)"] = self.reference
-        peers["tar | gzip -6 (floor)"] = self.floor
+            peers["`cvmfs_swissknife ingest` of a tarball"] = self.reference
+        peers["`tar | gzip -6`"] = self.floor
         results: dict[str, list[Sequence[Measure]]] = {name: [] for name in peers}
         for _ in range(rounds):
             for name, peer in peers.items():
                 results[name].append(peer())
-        ours = medians(results["cvmfs-mirror publish"])
-        print(f"{len(self.files)} files; wall seconds (times as long as ours), cpu seconds, MiB")
-        print(f"{'':32}" + "".join(f"{step:>34}" for step in STEPS))
-        for name, rows in results.items():
-            cells = [
-                f"{m.wall_s:.2f} ({m.wall_s / o.wall_s:.2f}x), {m.cpu_s:.2f}, {m.peak_mib:.0f}"
-                for m, o in zip(medians(rows), ours, strict=False)
-            ]
-            print(f"{name:32}" + "".join(f"{cell:>34}" for cell in cells))
+        steps = [step for each in results.values() for steps in each for step in steps]
+        others = sum(m.others_cores * m.wall_s for m in steps) / sum(m.wall_s for m in steps)
+        print(f"{len(self.files):,} files, medians of {rounds} rounds; other work on the machine")
+        print(f"took {others:.2f} of {os.cpu_count()} cores\n")
+        print("| Step | Peer | Times ours | Wall s | then sync s | Processor s | Peak MiB |")
+        print("|---|---|--:|--:|--:|--:|--:|")
+        ours = [medians(step) for step in zip(*results[OURS], strict=True)]
+        for number, step in enumerate(STEPS):
+            for name, each in results.items():
+                if number < len(each[0]):
+                    theirs = medians([steps[number] for steps in each])
+                    print(f"| {step} | {name} | {_cells(theirs, ours[number])} |")
 
     def ours(self) -> Sequence[Measure]:
         """``cvmfs-mirror publish``, durable: first, after a change, and without one."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            command: list[str | Path] = [
-                *(CLI, "publish", self.content, "--name", FQRN),
-                *("--into", f"{name}/srv", "--keys", f"{name}/keys"),
-            ]
-            first = measured(command)
-            self.change()
-            return first, measured(command), measured(command)
+        place = self.fresh()
+        command: Command = [
+            *(CLI, "publish", self.content, "--name", FQRN),
+            *("--into", place / "srv", "--keys", place / "keys"),
+        ]
+        first = measured(command, place)
+        self.change()
+        return first, measured(command, place), measured(command, place)
 
     def reference(self) -> Sequence[Measure]:
         """The real publisher's way for a tarball, into a repository that is empty so far."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            root, empty = Path(name) / "srv" / FQRN, Path(name) / "empty"
-            empty.mkdir()
-            (Path(name) / "tmp").mkdir()
-            make: list[str | Path] = [
-                CLI,
-                "publish",
-                empty,
-                "--name",
-                FQRN,
-                "--into",
-                f"{name}/srv",
-            ]
-            subprocess.run([*make, "--keys", f"{name}/keys"], check=True, stdout=subprocess.DEVNULL)
-            manifest = (root / ".cvmfspublished").read_bytes()
-            base = next(line[1:] for line in manifest.split(b"\n") if line.startswith(b"C"))
-            tarball = f"{name}/content.tar"
-            subprocess.run(["tar", "cf", tarball, "-C", self.content, "."], check=True)
-            command: list[str | Path] = [
-                *("cvmfs_swissknife", "ingest", "-u", empty, "-c", empty, "-t", f"{name}/tmp"),
-                *("-b", base.decode(), "-r", f"local,{root}/data/txn,{root}"),
-                *("-w", f"file://{root}", "-o", f"{name}/manifest"),
-                *("-K", f"{name}/keys/{FQRN}.pub", "-N", FQRN, "-T", tarball, "-B", "content"),
-            ]
-            with statistics_directory():
-                return [measured(command)]
+        place = self.fresh()
+        root, empty, tarball = place / "srv" / FQRN, place / "empty", place / "content.tar"
+        empty.mkdir()
+        (place / "tmp").mkdir()
+        make: Command = [CLI, "publish", empty, "--name", FQRN, "--into", place / "srv"]
+        subprocess.run([*make, "--keys", place / "keys"], check=True, stdout=subprocess.DEVNULL)
+        manifest = (root / ".cvmfspublished").read_bytes()
+        base = next(line[1:] for line in manifest.split(b"\n") if line.startswith(b"C"))
+        subprocess.run(["tar", "cf", tarball, "-C", self.content, "."], check=True)
+        command: Command = [
+            *("cvmfs_swissknife", "ingest", "-u", empty, "-c", empty, "-t", place / "tmp"),
+            *("-b", base.decode(), "-r", f"local,{root}/data/txn,{root}"),
+            *("-w", f"file://{root}", "-o", place / "manifest"),
+            *("-K", place / "keys" / f"{FQRN}.pub", "-N", FQRN, "-T", tarball, "-B", "content"),
+        ]
+        with statistics_directory():
+            return [measured(command, place)]
 
     def floor(self) -> Sequence[Measure]:
         """Two processes that read, compress and write everything once."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            script = f"tar cf - -C {self.content} . | gzip -6 > {name}/content.tar.gz"
-            return [measured(["sh", "-c", script])]
+        place = self.fresh()
+        script = f"tar cf - -C {self.content} . | gzip -6 > {place}/content.tar.gz"
+        return [measured(["sh", "-c", script], place)]
+
+    def fresh(self) -> Path:
+        """An empty directory; it stays until the end."""
+        place = self.directory / f"{next(self._numbers)}"
+        place.mkdir()
+        return place
 
     def change(self) -> None:
         """Other bytes in one file of a hundred."""
@@ -160,36 +153,9 @@ def write(source: SyntheticSource, target: Path) -> None:
                 path.write_bytes(file.read())
 
 
-def measured(command: Sequence[str | Path]) -> Measure:
-    """Run a program in a child of its own, so that its memory is its own too."""
-    read, send = os.pipe()
-    began = time.perf_counter()
-    child = os.fork()
-    if child == 0:
-        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        os.write(send, f"{used.ru_utime + used.ru_stime} {used.ru_maxrss}".encode())
-        os._exit(done.returncode)
-    os.close(send)
-    _, status = os.waitpid(child, 0)
-    wall_s = time.perf_counter() - began
-    with os.fdopen(read) as file:
-        cpu_s, peak_kib = file.read().split()
-    if status:
-        raise SystemExit(f"{command[0]} failed")
-    return Measure(wall_s, float(cpu_s), int(peak_kib) / 1024)
-
-
-def medians(rounds: Sequence[Sequence[Measure]]) -> list[Measure]:
-    """Per step, over the rounds."""
-    return [
-        Measure(
-            statistics.median(each.wall_s for each in step),
-            statistics.median(each.cpu_s for each in step),
-            statistics.median(each.peak_mib for each in step),
-        )
-        for step in zip(*rounds, strict=True)
-    ]
+def _cells(theirs: Measure, ours: Measure) -> str:
+    figures = theirs.wall_s / ours.wall_s, theirs.wall_s, theirs.synced_s, theirs.cpu_s
+    return " | ".join([*(f"{each:.2f}" for each in figures), f"{theirs.peak_mib:.0f}"])
 
 
 if __name__ == "__main__":
