@@ -15,7 +15,7 @@ from mirror.cli.options import config_option, config_path, run_async
 from mirror.config import ReplicaSettings, Settings, parse_settings
 from mirror.cvmfs.manifest import Manifest
 from mirror.errors import ConfigError
-from mirror.events import ignore
+from mirror.events import Event, SourcePassedOver
 from mirror.replication.lock import replica_lock
 from mirror.replication.replica import served_manifest
 from mirror.replication.snapshot import SnapshotRun
@@ -30,6 +30,13 @@ from mirror.replication.snapshot import SnapshotRun
     type=click.Path(file_okay=False, path_type=Path),
     help="Where replicas lie, if the configuration file is new.  [default: /srv/cvmfs]",
 )
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL",
+    help="Another server that has it, asked before Stratum 0; may be repeated.",
+)
 @click.option("--offline", is_flag=True, help="Do not ask Stratum 0 whether all this is right.")
 @config_option
 @click.pass_context
@@ -40,14 +47,16 @@ def command(
     keys: Path,
     *,
     storage: Path | None,
+    mirrors: tuple[str, ...],
     offline: bool,
 ) -> None:
     """Add a repository to the configuration, after a look at its Stratum 0.
 
     NAME is the fully qualified repository name, STRATUM0_URL where it is published, KEYS the file
     or directory of master keys (*.pub). The manifest there must be signed for NAME under these
-    keys. A tree that cvmfs_server left at the storage path is adopted as it is. Comments in the
-    configuration file stay.
+    keys; with mirrors, that of one of them will do, and the others are told. A tree that
+    cvmfs_server left at the storage path is adopted as it is. Comments in the configuration file
+    stay.
 
     \b
     Example:
@@ -55,7 +64,10 @@ def command(
           http://stratum0.example.org/cvmfs/software.example.org /etc/cvmfs/keys/example.org
     """  # noqa: D301 - \b is the character that click wants
     path = config_path(context)
-    text = _with_replica(path, name, stratum0, keys.absolute(), storage)
+    table: dict[str, object] = {"name": name, "stratum0": stratum0, "keys": str(keys.absolute())}
+    if mirrors:
+        table["mirrors"] = list(mirrors)
+    text = _with_replica(path, table, storage)
     configured = parse_settings(text, str(path))
     each = configured.select((name,))[0]
     if not offline:
@@ -68,7 +80,7 @@ def command(
     click.echo(f"{name}: added to {path}; next: cvmfs-mirror snapshot {name}")
 
 
-def _with_replica(path: Path, name: str, stratum0: str, keys: Path, storage: Path | None) -> str:
+def _with_replica(path: Path, each: dict[str, object], storage: Path | None) -> str:
     """The configuration file's text with one replica more."""
     try:
         document = tomlkit.parse(path.read_text("utf-8"))
@@ -83,15 +95,21 @@ def _with_replica(path: Path, name: str, stratum0: str, keys: Path, storage: Pat
     if not isinstance(replicas, AoT):
         raise ConfigError([f"{path}: replica: write each as a [[replica]] table"])
     table = tomlkit.table()
-    table.update({"name": name, "stratum0": stratum0, "keys": str(keys)})
+    table.update(each)
     replicas.append(table)
     return tomlkit.dumps(document)
 
 
 async def _probe(configured: Settings, each: ReplicaSettings) -> Manifest:
     replica = wiring.replica(configured, each)
-    async with wiring.upstream(configured, each, ignore) as upstream:
-        return await SnapshotRun(replica, upstream, datetime.now(UTC), ignore).probe()
+    async with wiring.upstream(configured, each, _warn) as upstream:
+        return await SnapshotRun(replica, upstream, datetime.now(UTC), _warn).probe()
+
+
+def _warn(event: Event) -> None:
+    """A source that is of no use now may be so later, but whoever adds it wants to know."""
+    if isinstance(event, SourcePassedOver):
+        click.echo(f"cvmfs-mirror: {event.fqrn}: {event.source}: {event.reason}", err=True)
 
 
 async def _adopt(configured: Settings, each: ReplicaSettings) -> Manifest | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -23,6 +24,11 @@ from mirror.events import (
     ReflogHealed,
     RootSkipped,
     SnapshotStarted,
+    SourceFailed,
+    SourceLied,
+    SourcePassedOver,
+    SourceRecovered,
+    SourceSuspended,
     ignore,
 )
 
@@ -84,6 +90,7 @@ class _Shown:
         self._display = display
         self._counts = Counts()
         self._retries = 0
+        self._told: Counter[tuple[type[Event], str]] = Counter()
 
     def __call__(self, event: Event) -> None:
         line = self._line(event)
@@ -113,7 +120,28 @@ class _Shown:
             case ObjectFailed() if self._counts.failed < _SHOWN_RETRIES:
                 return f"failed: {event.failure}"
             case _:
+                return self._source_line(event)
+
+    def _source_line(self, event: Event) -> str | None:
+        """What one of several sources does, as often as is worth reading."""
+        match event:
+            case SourcePassedOver():
+                return f"passed over {event.source}: {event.reason}"
+            case SourceLied():
+                line = f"WRONG BYTES from {event.source}: {event.reason}; thrown away"
+            case SourceFailed():
+                line = f"asking another source for {event.path}: {event.reason}"
+            case SourceSuspended():
+                line = f"not asking {event.source} for {event.pause_s:g} s: {event.reason}"
+            case SourceRecovered():
+                line = f"{event.source} delivers again"
+            case _:
                 return None
+        kind = (type(event), event.source)
+        self._told[kind] += 1
+        if self._told[kind] > _SHOWN_RETRIES:
+            return None
+        return line + " (no more of this is shown)" * (self._told[kind] == _SHOWN_RETRIES)
 
 
 def _manifest_line(event: ManifestAccepted) -> str:

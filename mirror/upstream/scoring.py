@@ -168,9 +168,9 @@ class Scoreboard:
         record.under_way -= 1
         return self._blame(record, now_s, fault, asked_s)
 
-    def record_lie(self, index: int, now_s: float) -> float:
-        """What it delivered, and a success was recorded for, turned out to be wrong."""
-        return self._blame(self._records[index], now_s, Fault.LIED) or 0.0
+    def record_lie(self, index: int, now_s: float) -> float | None:
+        """What it delivered, and a success was recorded for, was wrong. Returns as a failure."""
+        return self._blame(self._records[index], now_s, Fault.LIED)
 
     def record_straggler(self, index: int, now_s: float) -> float | None:
         """Another overtook it; the request itself ends with `release`. Returns as a failure."""

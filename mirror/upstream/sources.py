@@ -74,7 +74,7 @@ class AnyOf:
         """
         self._hedges = min(_MOST_HEDGES_SAVED, self._hedges + _HEDGES_PER_REQUEST)
         round_ = _Round(self, request)
-        while (index := self._next(round_.failed)) is not None:
+        while (index := self._next(round_)) is not None:
             try:
                 return await round_.attempt(index, consume)
             except UpstreamError:
@@ -114,16 +114,18 @@ class AnyOf:
         """The source of that number."""
         return self._sources[index]
 
-    def _next(self, failed: dict[int, UpstreamError]) -> int | None:
-        """Whom to ask now; in the end also those suspended, since one of them may have it.
+    def _next(self, round_: _Round) -> int | None:
+        """Whom to ask now: first those that were not asked, then those that were overtaken.
 
-        But once somebody said that it is not there, not those that never answered at all: waiting
-        for the dead would be the price of every object that is gone.
+        In the end also those suspended, since one of them may have it. But once somebody said that
+        it is not there, those that never answered at all are left out: waiting for the dead would
+        be the price of every object that is gone.
         """
-        now_s = _now_s()
-        index = self._board.choose(now_s, failed.keys())
-        if index is not None:
-            return index
+        now_s, failed = _now_s(), round_.failed
+        for excluded in ({*failed, *round_.overtaken}, set(failed)):
+            index = self._board.choose(now_s, excluded)
+            if index is not None:
+                return index
         excluded = set(failed)
         if any(isinstance(error, NotFound) for error in failed.values()):
             excluded |= self._silent()
@@ -154,6 +156,7 @@ class _Round:
 
     Attributes:
         failed: who was asked in vain, and why.
+        overtaken: who was asked, and did not answer in time.
     """
 
     def __init__(self, any_of: AnyOf, request: Request) -> None:
@@ -161,6 +164,7 @@ class _Round:
         self._request = request
         self._beside: int | None = None
         self.failed: dict[int, UpstreamError] = {}
+        self.overtaken: set[int] = set()
 
     async def attempt(self, index: int, consume: Consume[T]) -> T:
         """Ask that source, and another one should it be late."""
@@ -182,10 +186,11 @@ class _Round:
             raise
         finally:
             if race.is_overtaken:
+                self.overtaken.add(index)
                 self._any_of.of(index).overtaken()
 
     def _ask_beside(self, index: int) -> Ask | None:
-        self._beside = self._any_of.late(index, self.failed)
+        self._beside = self._any_of.late(index, {*self.failed, *self.overtaken})
         return None if self._beside is None else self._ask(self._beside)
 
     def _ask(self, index: int) -> Ask:

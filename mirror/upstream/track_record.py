@@ -156,6 +156,7 @@ class TrackRecord:
         self._bytes = self._seconds = 0.0
         self._policy = policy
         self._pause_s = policy.first_pause_s
+        self._lie_pause_s = 0.0
         self._streak = 0
 
     # --- what happened ----------------------------------------------------------------------------
@@ -263,12 +264,14 @@ class TrackRecord:
         self.until_s = now_s + pause_s
         return pause_s
 
-    def _suspend_liar(self, now_s: float) -> float:
+    def _suspend_liar(self, now_s: float) -> float | None:
+        if self.is_distrusted and now_s < (self.until_s or 0.0):
+            return None  # it was under way when the first one was found
         policy = self._policy
-        pause_s = min(policy.max_lie_pause_s, policy.lie_pause_s * float(2 ** (self.lies - 1)))
-        self.until_s = max(now_s + pause_s, self.until_s or 0.0)
+        self._lie_pause_s = min(policy.max_lie_pause_s, self._lie_pause_s * 2 or policy.lie_pause_s)
+        self.until_s = now_s + self._lie_pause_s
         self.is_distrusted = True
-        return pause_s
+        return self._lie_pause_s
 
     # --- worth ------------------------------------------------------------------------------------
 

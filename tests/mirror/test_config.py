@@ -71,6 +71,16 @@ def test_all_problems_are_reported_at_once() -> None:
         ("replica = 3", "replica"),
         ("[[replica]]\n", "replica[1].name: missing"),
         (REPLICA.replace("org/c", "org/?c"), "leave off"),
+        (REPLICA + "mirrors = ['ftp://x']", "replica[1].mirrors[1]: 'ftp://x' is no URL"),
+        (REPLICA + "mirrors = 'http://x/'", "replica[1].mirrors: "),
+        (
+            REPLICA + "mirrors = ['http://x/', 'http://x']",
+            "replica[1].mirrors: http://x is a source already",
+        ),
+        (
+            REPLICA + "mirrors = ['http://stratum0.example.org/cvmfs/software.example.org']",
+            "is a source already; keep it once",
+        ),
         ("[serve]\nlisten = []", "serve.listen"),
         ("[serve]\nlisten = ['::1:80']", "[::]:8000"),
         ("[snapshot]\npredecessor_days = 'three'", "snapshot.predecessor_days"),
@@ -92,6 +102,15 @@ def test_all_problems_are_reported_at_once() -> None:
 def test_each_problem_says_what_to_do(text: str, word: str) -> None:
     """The message holds what one has to know to mend it."""
     assert any(word in line for line in problems(text))
+
+
+def test_stratum_0_is_the_first_source() -> None:
+    """Then the mirrors, in their order; without any it is the only one."""
+    (alone,) = parse_settings(REPLICA, "mirror.toml").replica
+    assert alone.sources == (alone.stratum0,)
+    mirrors = 'mirrors = ["http://one/x/", "https://two/x"]'
+    (replica,) = parse_settings(REPLICA + mirrors, "mirror.toml").replica
+    assert replica.sources == (alone.stratum0, "http://one/x", "https://two/x")
 
 
 @pytest.mark.parametrize(

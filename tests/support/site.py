@@ -36,6 +36,11 @@ class Site:
             f'[[replica]]\nname = "{self.fqrn}"\nstratum0 = "{stratum0}"\nkeys = "{self.key}"\n'
         )
 
+    def add_mirrors(self, *urls: str) -> None:
+        """Configure mirrors for the replica, which stands last in the file."""
+        listed = ", ".join(f'"{url}"' for url in urls)
+        self.config.write_text(f"{self.config.read_text()}mirrors = [{listed}]\n")
+
     def run(self, *arguments: str) -> int:
         """Run ``cvmfs-mirror`` in this process; returns the exit code."""
         return run(["--config", str(self.config), *arguments])

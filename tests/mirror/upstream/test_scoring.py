@@ -263,6 +263,14 @@ def test_wrong_bytes_suspend_at_once_and_longer_each_time() -> None:
     assert pauses == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
 
 
+def test_lies_found_together_are_one_suspension() -> None:
+    """What was under way when the first one was found may be as wrong."""
+    board = Scoreboard(2)
+    assert [failed(board, 0, Fault.LIED, float(second)) for second in range(3)] == [60, None, None]
+    assert board.choose(60.0) == 0
+    assert failed(board, 0, Fault.LIED, 60.0) == 120.0
+
+
 def test_a_lie_may_be_found_after_the_delivery() -> None:
     """The success that was recorded does not help."""
     board = known(QUICK, QUICK)
