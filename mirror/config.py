@@ -34,8 +34,8 @@ nice = 0                            # leaves processors to others, up to 19
 name = "software.example.org"
 stratum0 = "http://stratum0.example.org/cvmfs/software.example.org"
 keys = "/etc/cvmfs/keys/example.org"   # file or directory of *.pub
-proxy = "…"                         # and ca_bundle: for this replica alone
 mirrors = ["http://stratum1.example.net/cvmfs/software.example.org"]   # asked before Stratum 0
+proxy = "…"                         # and ca_bundle: for this replica alone
 """
 
 from __future__ import annotations
@@ -232,17 +232,17 @@ class ReplicaSettings(_Table):
     name: Annotated[str, AfterValidator(_fqrn)]
     stratum0: Annotated[str, AfterValidator(_http_url)]
     keys: AbsolutePath
+    mirrors: list[Annotated[str, AfterValidator(_http_url)]] = []
     proxy: ProxyUrl | None = None
     ca_bundle: AbsolutePath | None = None
-    mirrors: list[Annotated[str, AfterValidator(_http_url)]] = []
 
-
-class Settings(_Table):
     @property
     def sources(self) -> tuple[str, ...]:
         """Where it comes from: Stratum 0, then the mirrors."""
         return (self.stratum0, *self.mirrors)
 
+
+class Settings(_Table):
     """The whole file."""
 
     storage: StorageSettings = StorageSettings()
@@ -316,14 +316,14 @@ def _duplicates(content: dict[str, Any]) -> Iterator[str]:
     for name, count in Counter(str(each.get("name")) for each in tables).items():
         if count > 1:
             yield f"replica: {name} is there {count} times; keep one"
-
-
     for number, table in enumerate(tables, start=1):
         mirrors = table.get("mirrors")
         if isinstance(mirrors, list):
             urls = [str(url).rstrip("/") for url in (table.get("stratum0"), *mirrors)]
             for url in [url for url, count in Counter(urls).items() if count > 1]:
                 yield f"replica[{number}].mirrors: {url} is a source already; keep it once"
+
+
 def _describe(detail: ErrorDetails) -> str:
     """One problem: the key, what is wrong, and the fix."""
     key = _key(detail["loc"])
