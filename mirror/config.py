@@ -28,6 +28,7 @@ bytes_per_s = "1 GiB"               # or any of the four; the others stay
 blacklist = "/etc/cvmfs/blacklist"  # default: that file, if it exists
 [snapshot]
 predecessor_days = 3                # how far back replaced revisions are still fetched
+parallel = 4                        # replicas at the same time
 io_priority = "best-effort"         # last in the queue for the disk; "idle" or "none"
 nice = 0                            # leaves processors to others, up to 19
 [[replica]]
@@ -222,6 +223,7 @@ class SnapshotSettings(_Table):
     """What belongs to a snapshot."""
 
     predecessor_days: Annotated[int, Field(ge=0, le=36_500)] = 3
+    parallel: Annotated[int, Field(ge=1, le=256)] = 4
     io_priority: Literal["none", "best-effort", "idle"] = "best-effort"
     nice: Annotated[int, Field(ge=0, le=19)] = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.config import DEFAULT_BLACKLIST, ReplicaSettings, Settings
@@ -15,7 +16,7 @@ from mirror.events import Emit
 from mirror.replication.bulk import LaneBulk
 from mirror.replication.fetching import Bulk
 from mirror.replication.lane import LaneOptions
-from mirror.replication.lanes import Lanes
+from mirror.replication.lanes import LanePool, Lanes
 from mirror.replication.replica import Replica
 from mirror.replication.spread import Spread
 from mirror.store.local import LocalStore
@@ -57,31 +58,46 @@ def replica(settings: Settings, configured: ReplicaSettings) -> Replica:
     )
 
 
-def pacing(settings: Settings) -> Pacing:
-    """The limits of speed; one for all replicas that are worked on at the same time."""
-    return Pacing(settings.fetch.total_schedule, settings.fetch.source_schedule)
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What replicas have in common that are worked on at the same time.
+
+    Attributes:
+        count: how many of them at most.
+        paces: the limits of speed.
+        pool: processes that fetch small objects.
+    """
+
+    count: int
+    paces: Pacing
+    pool: LanePool
+
+
+@asynccontextmanager
+async def shared(settings: Settings, count: int = 1) -> AsyncIterator[Shared]:
+    """What so many replicas will share."""
+    fetch = settings.fetch
+    async with LanePool(fetch.processes) as pool:
+        yield Shared(count, Pacing(fetch.total_schedule, fetch.source_schedule), pool)
 
 
 @asynccontextmanager
 async def upstream(
-    settings: Settings, configured: ReplicaSettings, emit: Emit, paces: Pacing | None = None
+    settings: Settings, configured: ReplicaSettings, emit: Emit, common: Shared
 ) -> AsyncIterator[Upstream]:
     """The way to Stratum 0 and the mirrors: each limited in number and speed, all retried together.
-
-    Without ``paces`` it has the whole of what is allowed for itself.
 
     Raises:
         ConfigError: the CA bundle cannot be read.
     """
     options = _http_options(settings, configured)
     policy = RetryPolicy(retries=settings.fetch.retries)
-    bounds = ConcurrencyRange(highest=_shares(settings)[0])
-    paces = paces or pacing(settings)
+    bounds = ConcurrencyRange(highest=_requests(settings, common)[0])
     async with AsyncExitStack() as clients:
         servers: list[Upstream] = []
         for url in configured.sources:
             http = await clients.enter_async_context(http_upstream(url, options))
-            pacers = paces.towards(url)
+            pacers = common.paces.towards(url)
             paced = Paced(http, pacers) if pacers else http
             servers.append(Limited(paced, AdaptiveLimit(bounds)))
         yield sources(servers, policy, Fqrn(configured.name), emit)
@@ -89,7 +105,7 @@ async def upstream(
 
 @asynccontextmanager
 async def bulk(
-    settings: Settings, configured: ReplicaSettings, emit: Emit
+    settings: Settings, configured: ReplicaSettings, emit: Emit, common: Shared
 ) -> AsyncIterator[Bulk | None]:
     """The quicker way for small objects; None where only the general client can go.
 
@@ -99,22 +115,21 @@ async def bulk(
         ConfigError: the CA bundle cannot be read.
     """
     options = _http_options(settings, configured)
-    paces = pacing(settings)
-    lanes = settings.fetch.processes
-    can = all(can_do(url, options) and not paces.towards(url) for url in configured.sources)
-    if not can or not lanes:
+    urls = configured.sources
+    can = all(can_do(url, options) and not common.paces.towards(url) for url in urls)
+    if not can or not settings.fetch.processes:
         yield None
         return
     fqrn = Fqrn(configured.name)
     store = local_store(settings, fqrn)
     what = LaneOptions(
-        servers=[Server.at(url, options) for url in configured.sources],
+        servers=[Server.at(url, options) for url in urls],
         staging=store.staging(),
-        concurrency=ConcurrencyRange(lowest=1, highest=_shares(settings)[1]),
+        concurrency=ConcurrencyRange(lowest=1, highest=_requests(settings, common)[1]),
         reserve=settings.storage.reserve,
     )
-    async with Lanes(lanes, what) as started:
-        brought = LaneBulk(started, Spread(started, configured.sources, fqrn, emit), store)
+    async with Lanes(common.pool, what) as lanes:
+        brought = LaneBulk(lanes, Spread(lanes, urls, fqrn, emit), store)
         try:
             yield brought
         finally:
@@ -133,9 +148,13 @@ def _http_options(settings: Settings, configured: ReplicaSettings) -> HttpOption
     )
 
 
-def _shares(settings: Settings) -> tuple[int, int]:
-    """Requests under way: of this process, and of each lane; together never more than allowed."""
-    allowed, lanes = settings.fetch.max_connections, settings.fetch.processes
+def _requests(settings: Settings, common: Shared) -> tuple[int, int]:
+    """Requests under way for one replica: of this process, and of each lane.
+
+    All replicas together never have more under way than there may be connections.
+    """
+    allowed = max(1, settings.fetch.max_connections // common.count)
+    lanes = settings.fetch.processes
     each_lane = max(1, allowed // (lanes + 1))
     return max(1, allowed - lanes * each_lane), each_lane
 

@@ -102,7 +102,10 @@ def _with_replica(path: Path, each: dict[str, object], storage: Path | None) -> 
 
 async def _probe(configured: Settings, each: ReplicaSettings) -> Manifest:
     replica = wiring.replica(configured, each)
-    async with wiring.upstream(configured, each, _warn) as upstream:
+    async with (
+        wiring.shared(configured) as common,
+        wiring.upstream(configured, each, _warn, common) as upstream,
+    ):
         return await SnapshotRun(replica, upstream, datetime.now(UTC), _warn).probe()
 
 

@@ -1,4 +1,4 @@
-"""The live bar of a run, on terminals."""
+"""The live bars of runs, on terminals."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from mirror.cvmfs.fqrn import Fqrn
 
 
 @contextmanager
-def live_bar(fqrn: Fqrn) -> Iterator[tuple[Callable[[str], None], LiveBar]]:
-    """Show a bar on standard error; gives what prints a line above it, and the bar."""
+def live_bars() -> Iterator[tuple[Callable[[str], None], Callable[[Fqrn], LiveBar]]]:
+    """Show bars on standard error; gives what prints a line above them, and what adds a bar."""
     console = Console(stderr=True)
     with _progress(console) as progress:
-        yield lambda line: console.print(Text(line)), LiveBar(progress, fqrn)
+        yield lambda line: console.print(Text(line)), lambda fqrn: LiveBar(progress, fqrn)
 
 
 def _progress(console: Console) -> Progress:

@@ -32,7 +32,7 @@ def command(*, once: bool, content: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="cvmfs-mirror-demo.") as directory:
         place = Path(directory)
         stratum0 = OwnContentStratum0(place, content) if content else RecordedStratum0(place)
-        tour = Tour(stratum0, place, click.echo, lambda: shown_progress(stratum0.fqrn, quiet=False))
+        tour = Tour(stratum0, place, click.echo, lambda: shown_progress(quiet=False))
         try:
             run_async(tour.walk(once=once))
         except KeyboardInterrupt:

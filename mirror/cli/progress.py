@@ -37,17 +37,17 @@ _SHOWN_RETRIES: Final = 5
 
 
 @contextmanager
-def shown_progress(fqrn: Fqrn, *, quiet: bool) -> Iterator[Emit]:
-    """Show a run on standard error; gives what is to hear its events."""
+def shown_progress(*, quiet: bool) -> Iterator[Callable[[Fqrn], Emit]]:
+    """Show runs on standard error; gives what makes the one that hears a replica's events."""
     if quiet:
-        yield ignore
+        yield lambda _fqrn: ignore
     elif sys.stderr.isatty():
-        from mirror.cli.bar import live_bar  # noqa: PLC0415 - rich: slow to import, useless in cron
+        from mirror.cli.bar import live_bars  # noqa: PLC0415 - rich: slow to import, useless in cron
 
-        with live_bar(fqrn) as (say, bar):
-            yield _Shown(fqrn, say, bar)
+        with live_bars() as (say, bar):
+            yield lambda fqrn: _Shown(fqrn, say, bar(fqrn))
     else:
-        yield _Shown(fqrn, lambda line: click.echo(line, err=True), _Lines(fqrn))
+        yield lambda fqrn: _Shown(fqrn, lambda line: click.echo(line, err=True), _Lines(fqrn))
 
 
 class Display(Protocol):

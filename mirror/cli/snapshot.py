@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -16,6 +18,7 @@ from mirror.cli.progress import shown_progress
 from mirror.config import ReplicaSettings, Settings
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import ConfigError, MirrorError
+from mirror.events import Emit
 from mirror.replication.snapshot import (
     SnapshotOptions,
     SnapshotPlan,
@@ -54,24 +57,21 @@ def command(
 ) -> int:
     """Bring replicas to the revision their Stratum 0 is at.
 
-    Without NAME, all that are configured, one after the other; one that fails does not stop the
-    others. Everything is verified before it counts, and the manifest is replaced last: until then
-    clients see the old, complete revision. What was fetched is kept whatever happens, so running it
-    again goes on where it stopped.
+    Without NAME, all that are configured, several at the same time; one that fails does not stop
+    the others. Everything is verified before it counts, and the manifest is replaced last: until
+    then clients see the old, complete revision. What was fetched is kept whatever happens, so
+    running it again goes on where it stopped.
 
     Safe beside cvmfs_server: both honour the same lock.
     """
     configured = settings(context)
     _give_way(configured)
     options = SnapshotOptions(accepts_rollback=accept_rollback, repairs=repair)
-    outcomes: dict[str, Outcome] = {}
-    for each in configured.select(names):
-        outcome = run_async(_attempt(configured, each, options, dry_run=dry_run, as_json=as_json))
-        outcomes[each.name] = outcome
-        if not as_json:
-            _show(each.name, outcome)
+    wanted = configured.select(names)
+    snapshots = _Snapshots(configured, options, dry_run=dry_run, as_json=as_json)
+    outcomes = run_async(snapshots.all(wanted))
     if as_json:
-        print_json([_as_json(name, outcome) for name, outcome in outcomes.items()])
+        print_json([_as_json(each.name, outcomes[each.name]) for each in wanted])
     return exit_code(*(each for each in outcomes.values() if isinstance(each, MirrorError)))
 
 
@@ -86,25 +86,49 @@ def _give_way(configured: Settings) -> None:
         )
 
 
-async def _attempt(
-    configured: Settings,
-    each: ReplicaSettings,
-    options: SnapshotOptions,
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> Outcome:
-    try:
-        with shown_progress(Fqrn(each.name), quiet=as_json) as emit:
+class _Snapshots:
+    """Snapshots of some replicas, so many at the same time; each is shown as it ends."""
+
+    def __init__(
+        self, configured: Settings, options: SnapshotOptions, *, dry_run: bool, as_json: bool
+    ) -> None:
+        self._configured = configured
+        self._options = options
+        self._dry_run = dry_run
+        self._as_json = as_json
+
+    async def all(self, wanted: Sequence[ReplicaSettings]) -> dict[str, Outcome]:
+        """One outcome for each name."""
+        outcomes: dict[str, Outcome] = {}
+        at_once = min(len(wanted), self._configured.snapshot.parallel)
+        turns = asyncio.Semaphore(at_once)
+
+        async def one(each: ReplicaSettings, common: wiring.Shared, emit: Emit) -> None:
+            async with turns:
+                outcomes[each.name] = outcome = await self._attempt(each, common, emit)
+            if not self._as_json:
+                _show(each.name, outcome)
+
+        async with wiring.shared(self._configured, at_once) as common:
+            with shown_progress(quiet=self._as_json) as shown:
+                async with asyncio.TaskGroup() as tasks:
+                    for each in wanted:
+                        tasks.create_task(one(each, common, shown(Fqrn(each.name))))
+        return outcomes
+
+    async def _attempt(self, each: ReplicaSettings, common: wiring.Shared, emit: Emit) -> Outcome:
+        configured = self._configured
+        try:
             replica = wiring.replica(configured, each)
             async with (
-                wiring.upstream(configured, each, emit) as upstream,
-                wiring.bulk(configured, each, emit) as bulk,
+                wiring.upstream(configured, each, emit, common) as upstream,
+                wiring.bulk(configured, each, emit, common) as bulk,
             ):
-                run = SnapshotRun(replica, upstream, datetime.now(UTC), emit, options, bulk=bulk)
-                return await (run.plan() if dry_run else run.run())
-    except MirrorError as error:
-        return error
+                now = datetime.now(UTC)
+                run = SnapshotRun(replica, upstream, now, emit, self._options, bulk=bulk)
+                return await (run.plan() if self._dry_run else run.run())
+        except MirrorError as error:
+            return error
 
 
 def _show(name: str, outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mirror import wiring
 from mirror.config import Settings, load_settings
 from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST, object_path
@@ -24,7 +25,7 @@ from mirror.upkeep.check import check_replica
 from mirror.upstream.base import Body, Request, Upstream, read_all
 
 Say = Callable[[str], None]
-Progress = Callable[[], AbstractContextManager[Emit]]
+Progress = Callable[[], AbstractContextManager[Callable[[Fqrn], Emit]]]
 
 
 class Tour:
@@ -105,15 +106,24 @@ class Tour:
     async def _snapshot(self, settings: Settings) -> SnapshotReport:
         configured = settings.replica[0]
         replica = wiring.replica(settings, configured)
-        with self._progress() as emit:
-            async with wiring.upstream(settings, configured, emit) as upstream:
-                return await SnapshotRun(replica, upstream, datetime.now(UTC), emit).run()
+        with self._progress() as shown:
+            emit = shown(self._fqrn)
+            async with (
+                wiring.shared(settings) as common,
+                wiring.upstream(settings, configured, emit, common) as upstream,
+                wiring.bulk(settings, configured, emit, common) as bulk,
+            ):
+                now = datetime.now(UTC)
+                return await SnapshotRun(replica, upstream, now, emit, bulk=bulk).run()
 
     async def _ask_as_client(self, settings: Settings, mirror: str, revision: int) -> None:
         """Fetch the manifest, and the root catalog it names, as a client would, and compare."""
         url = f"{mirror}/cvmfs/{self._fqrn}"
         at_mirror = settings.replica[0].model_copy(update={"stratum0": url})
-        async with wiring.upstream(settings, at_mirror, ignore) as upstream:
+        async with (
+            wiring.shared(settings) as common,
+            wiring.upstream(settings, at_mirror, ignore, common) as upstream,
+        ):
             manifest = Manifest.parse(await upstream.fetch(Request(MANIFEST, 4096), read_all))
             size_bytes = await _fetch_root_catalog(upstream, manifest.root_catalog)
         if manifest.revision != revision:

@@ -1,4 +1,4 @@
-"""What one lane does: fetch small objects in bulk, verify each, write it where nobody looks.
+"""What one lane does for one replica: fetch in bulk, verify, and write where nobody looks.
 
     parent → lane                                         lane → parent
     {"id": 7, "do": "fetch", "source": 0, "objects":      {"id": 7, "sizes": [812, null, …],
@@ -7,9 +7,12 @@
     {"id": 8, "do": "drop", "part": 7}                    {"id": 8}
     {"id": 9, "do": "look", "objects": [["ab…", "P"]…]}   {"id": 9, "present": [true, …]}
 
-One line of JSON each. Between `fetch` and `reveal` the parent makes durable what was written. A
-lane decides nothing: what it could not bring, its parent fetches the careful way, which also finds
-the right words for the operator. It ends when its parent does.
+One line of JSON each. What goes to the lane also says for which replica, ``"at": 1``; that begins
+with ``"do": "open"`` and all of its `LaneOptions`, and ends with ``"do": "close"``.
+
+Between `fetch` and `reveal` the parent makes durable what was written. A lane decides nothing: what
+it could not bring, its parent fetches the careful way, which also finds the right words for the
+operator. It ends when its parent does.
 
 Looking and renaming are work for lanes too: where one thread of Python waits for a disk and another
 for the network, they spend more time on waking each other than on working.
@@ -80,9 +83,8 @@ class Lane:
         self._numbers = count()
         self._parts: dict[int, _Part] = {}
 
-    def hear(self, message: bytes) -> None:
+    def hear(self, asked: dict[str, Any]) -> None:
         """Do what the parent asks for."""
-        asked: dict[str, Any] = json.loads(message)
         match asked["do"]:
             case "fetch":
                 self._fetch(asked)

@@ -1,6 +1,6 @@
 """A lane as a process of its own: ``python -P -m mirror.replication.lane_process DESCRIPTOR``.
 
-The descriptor is one end of a socket pair; the first message says what to do (`LaneOptions`).
+The descriptor is one end of a socket pair. One process works for any number of replicas.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,16 @@ from mirror.upstream.options import HttpOptions
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
-def pack(options: LaneOptions) -> bytes:
-    """The first message."""
+def pack(options: LaneOptions) -> dict[str, object]:
+    """What a lane is told when it is opened for a replica."""
     bounds = options.concurrency
-    described = {
+    return {
         "root": str(options.staging.root),
         "prefix": options.staging.prefix,
         "concurrency": [bounds.initial, bounds.lowest, bounds.highest],
         "reserve": [options.reserve.share, options.reserve.most_bytes],
         "servers": [_pack_server(server) for server in options.servers],
     }
-    return json.dumps(described).encode() + b"\n"
 
 
 def _pack_server(server: Server) -> dict[str, object]:
@@ -48,8 +48,7 @@ def _pack_server(server: Server) -> dict[str, object]:
     }
 
 
-def _unpack(message: bytes) -> LaneOptions:
-    described: dict[str, Any] = json.loads(message)
+def _unpack(described: dict[str, Any]) -> LaneOptions:
     servers = []
     for each in described["servers"]:
         bundle = each["ca_bundle"]
@@ -65,22 +64,47 @@ def _unpack(message: bytes) -> LaneOptions:
     return LaneOptions(servers, staging, concurrency, reserve)
 
 
+class _Door:
+    """Passes messages to the lanes of the replicas that are open."""
+
+    def __init__(self, reply: Callable[[bytes], None]) -> None:
+        self._reply = reply
+        self._lanes: dict[int, Lane] = {}
+
+    def hear(self, message: bytes) -> None:
+        asked: dict[str, Any] = json.loads(message)
+        match asked["do"]:
+            case "open":
+                self._lanes[asked["at"]] = Lane(_unpack(asked), self._reply)
+            case "close":
+                self._lanes.pop(asked["at"]).close()
+                self._reply(json.dumps({"id": asked["id"]}).encode() + b"\n")
+            case _:
+                self._lanes[asked["at"]].hear(asked)
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+
+
 async def _serve(descriptor: int) -> None:
-    with socket.socket(fileno=descriptor) as door:
-        reader, writer = await asyncio.open_connection(sock=door, limit=MAX_MESSAGE_BYTES)
-        lane = Lane(_unpack(await reader.readline()), writer.write)
+    with socket.socket(fileno=descriptor) as ours:
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
+        door = _Door(writer.write)
         try:
             while message := await reader.readline():
-                lane.hear(message)
+                door.hear(message)
+        except ConnectionError:
+            pass  # our parent has ended while we were telling it something
         finally:
-            lane.close()
+            door.close()
             writer.close()
 
 
 def main() -> None:
     """Run until the parent closes its end, or is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    gc.disable()  # nothing here makes cycles by the thousand, and it ends soon
+    gc.freeze()  # what was imported stays
     asyncio.run(_serve(int(sys.argv[1])))
 
 

@@ -7,12 +7,12 @@ as an error, and is fetched the careful way.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -62,82 +62,46 @@ class Part:
         return len(self.wanted) - len(self.errors)
 
 
-class Lanes:
-    """So many lanes; use as a context manager. Processes are started by `start`."""
+class LanePool:
+    """So many lanes for all replicas; use as a context manager. They are started when needed."""
 
-    def __init__(self, count: int, options: LaneOptions) -> None:
-        """Prepare.
-
-        Args:
-            count: of processes.
-            options: what each of them does; their prefix tells their temporaries from others'.
-        """
+    def __init__(self, count: int) -> None:
+        """Prepare so many processes."""
         self._count = count
-        self._options = options
         self._lanes: list[_LaneHandle] = []
         self._starting: asyncio.Task[None] | None = None
+        self._replicas = itertools.count(1)
 
     def start(self) -> None:
         """Start the processes, unless they were; returns at once."""
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
 
-    async def fetch(self, wanted: Sequence[Wanted], source: int = 0) -> Part:
-        """Fetch some objects, not many more than `PART_OBJECTS`; nothing is visible yet."""
-        lane = await self._idlest()
-        if lane is None:
-            return _lost(wanted, "no lane is alive")
-        objects = [
-            (each.content_hash.text, each.content_hash.suffix.value, each.max_bytes)
-            for each in wanted
-        ]
-        reply = await lane.ask(do="fetch", source=source, objects=objects)
-        if reply is None:
-            return _lost(wanted, "its lane has ended")
-        errors = {
-            wanted[position].content_hash: _error(kind, text)
-            for position, kind, text in reply["errors"]
-        }
-        return Part(wanted, reply["sizes"], errors, lane, reply["id"])
+    def number(self) -> int:
+        """For one more replica."""
+        return next(self._replicas)
 
-    async def reveal(self, part: Part) -> bool:
-        """Give staged objects their names; False if it could not be done."""
-        if part.lane is None:
-            return False
-        reply = await part.lane.ask(do="reveal", part=part.number)
-        return reply is not None and reply["error"] is None
-
-    async def drop(self, part: Part) -> None:
-        """Forget what is staged."""
-        if part.lane is not None:
-            await part.lane.ask(do="drop", part=part.number)
-
-    async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
-        """Those that are in the store; None if nobody looked."""
-        lane = await self._idlest()
-        if lane is None:
-            return None
-        objects = [(each.text, each.suffix.value) for each in hashes]
-        reply = await lane.ask(do="look", objects=objects)
-        if reply is None:
-            return None
-        return {each for each, is_there in zip(hashes, reply["present"], strict=True) if is_there}
-
-    async def _start(self) -> None:
-        starts = [_LaneHandle.start(self._options) for _ in range(self._count)]
-        started = await asyncio.gather(*starts, return_exceptions=True)
-        for each in started:
-            if isinstance(each, _LaneHandle):
-                self._lanes.append(each)
-            elif not isinstance(each, OSError):  # which means no more processes or descriptors
-                raise each
-
-    async def _idlest(self) -> _LaneHandle | None:
+    async def idlest(self) -> _LaneHandle | None:
+        """The lane with the least to do; None if none is alive."""
         self.start()
         if self._starting is not None:
             await asyncio.shield(self._starting)
         alive = [lane for lane in self._lanes if lane.is_alive]
         return min(alive, key=lambda each: each.outstanding, default=None)
+
+    async def close(self, replica: int) -> None:
+        """Nothing more for this one."""
+        await asyncio.gather(*(lane.close(replica) for lane in self._lanes))
+
+    async def _start(self) -> None:
+        started = await asyncio.gather(
+            *(_LaneHandle.start() for _ in range(self._count)), return_exceptions=True
+        )
+        for each in started:
+            if isinstance(each, _LaneHandle):
+                self._lanes.append(each)
+            elif not isinstance(each, OSError):  # which means no more processes or descriptors
+                raise each
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,7 +116,82 @@ class Lanes:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
             await asyncio.gather(*(lane.end() for lane in self._lanes))
-            await in_thread(self._options.staging.sweep)
+
+
+class Lanes:
+    """The lanes of a pool, as one replica uses them; use as a context manager."""
+
+    def __init__(self, pool: LanePool, options: LaneOptions) -> None:
+        """Prepare.
+
+        Args:
+            pool: the processes.
+            options: what they do; their prefix tells their temporaries from others'.
+        """
+        self._pool = pool
+        self._options = options
+        self._number = pool.number()
+
+    def start(self) -> None:
+        """There will be work: get ready meanwhile."""
+        self._pool.start()
+
+    async def fetch(self, wanted: Sequence[Wanted], source: int = 0) -> Part:
+        """Fetch some objects, not many more than `PART_OBJECTS`; nothing is visible yet."""
+        lane = await self._pool.idlest()
+        if lane is None:
+            return _lost(wanted, "no lane is alive")
+        objects = [
+            (each.content_hash.text, each.content_hash.suffix.value, each.max_bytes)
+            for each in wanted
+        ]
+        reply = await self._ask(lane, do="fetch", source=source, objects=objects)
+        if reply is None:
+            return _lost(wanted, "its lane has ended")
+        errors = {
+            wanted[position].content_hash: _error(kind, text)
+            for position, kind, text in reply["errors"]
+        }
+        return Part(wanted, reply["sizes"], errors, lane, reply["id"])
+
+    async def reveal(self, part: Part) -> bool:
+        """Give staged objects their names; False if it could not be done."""
+        if part.lane is None:
+            return False
+        reply = await self._ask(part.lane, do="reveal", part=part.number)
+        return reply is not None and reply["error"] is None
+
+    async def drop(self, part: Part) -> None:
+        """Forget what is staged."""
+        if part.lane is not None:
+            await self._ask(part.lane, do="drop", part=part.number)
+
+    async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
+        """Those that are in the store; None if nobody looked."""
+        lane = await self._pool.idlest()
+        if lane is None:
+            return None
+        objects = [(each.text, each.suffix.value) for each in hashes]
+        reply = await self._ask(lane, do="look", objects=objects)
+        if reply is None:
+            return None
+        return {each for each, is_there in zip(hashes, reply["present"], strict=True) if is_there}
+
+    async def _ask(self, lane: _LaneHandle, **message: object) -> dict[str, Any] | None:
+        lane.open(self._number, self._options)
+        return await lane.ask(at=self._number, **message)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._pool.close(self._number)
+        await in_thread(self._options.staging.sweep)
 
 
 def _lost(wanted: Sequence[Wanted], why: str) -> Part:
@@ -179,13 +218,14 @@ class _LaneHandle:
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._numbers = count(1)
+        self._numbers = itertools.count(1)
+        self._open: set[int] = set()
         self._waiting: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
         self.is_alive = True
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     @classmethod
-    async def start(cls, options: LaneOptions) -> _LaneHandle:
+    async def start(cls) -> _LaneHandle:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -195,7 +235,6 @@ class _LaneHandle:
                 pass_fds=[theirs.fileno()],
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
-        writer.write(pack(options))
         return cls(process, reader, writer)
 
     @property
@@ -209,8 +248,24 @@ class _LaneHandle:
         number = next(self._numbers)
         answer: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._writer.write(json.dumps({"id": number, **message}).encode() + b"\n")
+        self._send(id=number, **message)
         return await answer
+
+    def open(self, replica: int, options: LaneOptions) -> None:
+        """Get ready for a replica, unless that was done."""
+        if replica not in self._open:
+            self._open.add(replica)
+            self._send(do="open", at=replica, **pack(options))
+
+    async def close(self, replica: int) -> None:
+        """Nothing more for this one; what is under way for it is dropped."""
+        if replica in self._open:
+            self._open.remove(replica)
+            await self.ask(do="close", at=replica)
+
+    def _send(self, **message: object) -> None:
+        if self.is_alive:
+            self._writer.write(json.dumps(message).encode() + b"\n")
 
     async def end(self) -> None:
         """Close our end: the process ends by itself."""
