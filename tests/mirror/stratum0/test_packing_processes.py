@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -15,9 +17,10 @@ from mirror.store.local import LocalStore
 from mirror.stratum0 import packing
 from mirror.stratum0.chunking import ChunkSizes
 from mirror.stratum0.entry import Stored
-from mirror.stratum0.packer import PackingOptions
+from mirror.stratum0.packer import Content, PackingOptions, Part
 from mirror.stratum0.packing import Packing
 from mirror.stratum0.source import DirectorySource, SourceEntry
+from mirror.stratum0.workers import Workers
 from tests.support.disks import tiny_disk
 from tests.support.keys import Keys
 from tests.support.origin import Origin, file_entry, streamed_entry
@@ -102,6 +105,35 @@ def test_what_two_processes_staged_counts_once(
         work.settle()
         assert (work.new_objects, work.new_bytes) == (1, 4)
         assert list(files(store).values()) == [b"same"]
+
+
+def test_one_processor_is_not_shared(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A content that cannot be sent to another process is packed in this one."""
+    monkeypatch.setattr(packing, "_processors", lambda: 1)
+    entry = replace(file_entry(b"/a", b""), content=lambda: BytesIO(b"a" * 100_000))
+    with Packing(store, ALIKE) as work:
+        assert [stored.size_bytes for _, stored in work.pack([entry]) if stored] == [100_000]
+
+
+def test_contents_are_forgotten_once_they_are_sent(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for results is small, whatever was read from a tarball."""
+    waiting: list[packing._Batch] = []
+
+    def pack_here(
+        workers: Workers[list[Content], list[list[Part]]],
+        tasks: Iterable[tuple[packing._Batch, list[Content]]],
+    ) -> Iterator[tuple[packing._Batch, list[list[Part]]]]:
+        for batch, contents in tasks:
+            waiting.append(batch)
+            yield batch, workers._function(contents)
+
+    monkeypatch.setattr(Workers, "map", pack_here)
+    with Packing(store, SMALL) as work:
+        assert len(list(work.pack(mixed()))) == 120
+    assert waiting
+    assert not any(batch.contents for batch in waiting)
 
 
 def broken_source() -> Iterator[SourceEntry]:
