@@ -51,6 +51,8 @@ class Coalescing(Generic[K, V]):
         """Answer nobody any more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._answer is not None:
+            self._answer.cancel()
         for task in self._acting:
             task.cancel()
         await asyncio.gather(*self._acting, return_exceptions=True)
@@ -67,11 +69,9 @@ class Coalescing(Generic[K, V]):
 
     async def _settle(self, items: list[K], answer: asyncio.Future[V]) -> None:
         try:
-            result = await self._act(items)
-        except BaseException as error:  # noqa: BLE001 - raised by everybody who asked
-            if not answer.done():
-                answer.set_exception(error)
-                answer.exception()  # perhaps nobody waits any more
-        else:
-            if not answer.done():
-                answer.set_result(result)
+            answer.set_result(await self._act(items))
+        except asyncio.CancelledError:
+            answer.cancel()
+        except Exception as error:  # noqa: BLE001 - raised by everybody who asked
+            answer.set_exception(error)
+            answer.exception()  # perhaps nobody waits any more
