@@ -62,12 +62,8 @@ class Suffix(StrEnum):
     MICRO_CATALOG = "L"
 
 
-_LABELS: Final = {
-    Algorithm.SHA1: "",
-    Algorithm.RMD160: "-rmd160",
-    Algorithm.SHAKE128: "-shake128",
-}
-_BY_LABEL: Final = {label: algorithm for algorithm, label in _LABELS.items()}
+_LABELS: Final = ("", "-rmd160", "-shake128")
+_BY_LABEL: Final = {label: Algorithm(number) for number, label in enumerate(_LABELS)}
 _TEXT: Final = re.compile(r"([0-9a-f]{40})(|-rmd160|-shake128)")
 
 
@@ -82,6 +78,9 @@ class ContentHash:
     def __post_init__(self) -> None:
         if len(self.digest) != DIGEST_BYTES:
             raise FormatError(f"a content hash has 20 bytes, not {len(self.digest)}")
+
+    def __hash__(self) -> int:
+        return hash(self.digest)  # random enough, and remembered by the bytes themselves
 
     @classmethod
     def parse(cls, text: str, suffix: Suffix = Suffix.NONE) -> ContentHash:

@@ -47,7 +47,7 @@ def object_path(content_hash: ContentHash) -> str:
     """Where an object lies below its repository: ``data/ab/cdef…C``."""
     digits = content_hash.digest.hex()
     label = content_hash.algorithm.label
-    return f"data/{digits[:2]}/{digits[2:]}{label}{content_hash.suffix.value}"
+    return f"data/{digits[:2]}/{digits[2:]}{label}{content_hash.suffix}"
 
 
 def alternative_path(content_hash: ContentHash) -> str:

@@ -142,7 +142,7 @@ class Lanes:
         if lane is None:
             return _lost(wanted, "no lane is alive")
         objects = [
-            (each.content_hash.text, each.content_hash.suffix.value, each.max_bytes)
+            (each.content_hash.text, each.content_hash.suffix, each.max_bytes)
             for each in wanted
         ]
         reply = await self._ask(lane, do="fetch", source=source, objects=objects)
@@ -171,7 +171,7 @@ class Lanes:
         lane = await self._pool.idlest()
         if lane is None:
             return None
-        objects = [(each.text, each.suffix.value) for each in hashes]
+        objects = [(each.text, each.suffix) for each in hashes]
         reply = await self._ask(lane, do="look", objects=objects)
         if reply is None:
             return None

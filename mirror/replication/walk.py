@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -97,13 +97,6 @@ class Breadth:
     deliveries: int = 512
 
 
-@dataclass(eq=False, slots=True)
-class _Claim(Generic[C]):
-    """An object on its way, and the catalogs that wait for it."""
-
-    nodes: list[Node[C]] = field(default_factory=list)
-
-
 class Walk(Generic[C]):
     """One pass over the trees below some roots; see the module's text."""
 
@@ -113,7 +106,8 @@ class Walk(Generic[C]):
         self._limits = limits
         self._breadth = breadth or Breadth()
         self._graph: CatalogGraph[C] = CatalogGraph()
-        self._claims: dict[ContentHash, _Claim[C]] = {}
+        self._claims: dict[ContentHash, list[Node[C]]] = {}
+        """Objects on their way, and the catalogs that wait for each."""
         self._failed: set[ContentHash] = set()
         self._batches = asyncio.Semaphore(self._breadth.batches)
         self._slots = asyncio.Semaphore(self._breadth.deliveries)
@@ -211,13 +205,14 @@ class Walk(Generic[C]):
             if ref.hash in self._failed:
                 node.is_doomed = True
                 continue
-            claim = self._claims.get(ref.hash)
-            if claim is None:
-                claim = self._claims[ref.hash] = _Claim()
+            waiting = self._claims.get(ref.hash)
+            if waiting is None:
+                self._claims[ref.hash] = [node]
                 claimed[ref.hash] = ref
-            elif claim.nodes and claim.nodes[-1] is node:
+            elif waiting[-1] is node:
                 continue  # the same file twice in one catalog
-            claim.nodes.append(node)
+            else:
+                waiting.append(node)
             node.waits_for += 1
         return claimed
 
@@ -256,7 +251,7 @@ class Walk(Generic[C]):
     def _settle_object(
         self, content_hash: ContentHash, error: MirrorError | None, tasks: asyncio.TaskGroup
     ) -> None:
-        nodes = self._claims.pop(content_hash).nodes
+        nodes = self._claims.pop(content_hash)
         if error is not None:
             self._fail(nodes[0], content_hash, error)
             if len(self._failed) < _REMEMBERED:
