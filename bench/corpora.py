@@ -98,10 +98,13 @@ class Corpus:
         (directory / "keys").mkdir(parents=True)
         into = directory / "published"
         _publish(into, directory / "keys", SyntheticSource(plan.files, plan.catalogs, plan.median))
-        _copy_of_links(into / FQRN.name, directory / "rev1")
         if plan.revisions > 1:
+            _copy_of_links(into / FQRN.name, directory / "rev1")
             _publish(into, directory / "keys", _Revised(plan))
-        (into / FQRN.name).rename(directory / "rev2")
+            (into / FQRN.name).rename(directory / "rev2")
+        else:
+            (into / FQRN.name).rename(directory / "rev1")
+            (directory / "rev2").symlink_to("rev1")
         sizes = objects(directory / "rev1")
         count = len(objects(directory / "rev2")) - len(sizes)
         corpus = cls(directory, plan, len(sizes), sum(sizes.values()), count)
