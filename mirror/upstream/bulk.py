@@ -16,13 +16,19 @@ from typing import Final
 
 from mirror.errors import MirrorError, TooSlow, Unavailable, UpstreamError
 from mirror.upstream.concurrency import AdaptiveLimit
-from mirror.upstream.connection import Connection, Dropped
+from mirror.upstream.connection import Connection, Dropped, receiving_buffer
 from mirror.upstream.lean import Server
 
 _DEPTH: Final = 8
 """Requests on one connection. Fewer waste round trips; with more, one large answer makes many
 small ones wait."""
 _ATTEMPTS: Final = 3
+"""By connections that brought nothing; others did more good than harm."""
+_STRIKES: Final = 3
+"""Connections that broke down under their first few requests, or wrong answers, until no more are
+pipelined. Some servers close, or forget what came behind a request."""
+_MANY: Final = 256
+"""Pieces of a body, that are then put together: a server may send two bytes at a time."""
 _Pace = Callable[[int, int], float]
 
 
@@ -72,12 +78,15 @@ class BulkClient:
         self._limit = limit
         self._deliver = deliver
         self._pace = pace
+        self._buffer = receiving_buffer()
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Ordered] = deque()
         self._open: set[Connection] = set()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._under_way = 0
-        self._bears_pipelining = False
+        self._depth = 1  # until a server has kept a connection open
+        self._strikes = 0
         self._is_closed = False
         self._resumes_at = 0.0
         self._resume: asyncio.TimerHandle | None = None
@@ -85,16 +94,26 @@ class BulkClient:
     def submit(self, orders: Iterable[Order]) -> None:
         """Take orders; their bodies come by and by."""
         self._queue.extend(_Ordered(self, order) for order in orders)
+        if self._is_closed:
+            self._give_back(Unavailable(f"{self._server.base_url}: closed"))
         for connection in list(self._open):
             self._fill(connection)
         self._widen()
+
+    def suspect(self) -> None:
+        """What was delivered last was wrong: it may be the answer to another request."""
+        if self._strikes < _STRIKES:
+            self._strike()
+            if self._depth == 1:
+                for connection in [each for each in self._open if each.outstanding > 1]:
+                    connection.close()
 
     def close(self) -> None:
         """Close all connections; what is under way is handed back as an error."""
         self._is_closed = True
         if self._resume is not None:
             self._resume.cancel()
-        for task in self._opening:
+        for task in self._tasks:
             task.cancel()
         for connection in list(self._open):
             connection.close()
@@ -109,10 +128,6 @@ class BulkClient:
     def url(self, path: str) -> str:
         """For people."""
         return self._server.url(path)
-
-    @property
-    def _depth(self) -> int:
-        return _DEPTH if self._bears_pipelining else 1
 
     def _fill(self, connection: Connection) -> None:
         """Send as many requests on a connection as it and the limit have room for."""
@@ -139,24 +154,32 @@ class BulkClient:
             return
         for connection in [each for each in self._open if not each.outstanding]:
             self._fill(connection)
+        if not self._queue or self._must_wait():
+            return
         wanted = min(self._limit.value, self._under_way + len(self._queue))
         connections = -(-wanted // self._depth)
-        while len(self._open) + len(self._opening) < connections:
+        while len(self._open) + self._opening < connections:
+            self._opening += 1
             task = self._loop.create_task(self._connect())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _connect(self) -> None:
-        connection = Connection(self._server.options, self._changed)
+        connection = Connection(self._server.options, self._changed, self._buffer)
+        failure = None
         try:
             await self._server.connect(connection)
         except UpstreamError as error:
-            self._limit.record(self._loop.time(), 0, is_failure=True)
-            if not self._open and len(self._opening) == 1:
-                self._give_back(error)
+            failure = error
+        finally:
+            self._opening -= 1
+        if failure is None:
+            self._open.add(connection)
+            self._fill(connection)
             return
-        self._open.add(connection)
-        self._fill(connection)
+        self._limit.record(self._loop.time(), 0, is_failure=True)
+        if not self._open and not self._opening:
+            self._give_back(failure)
 
     def _give_back(self, error: UpstreamError) -> None:
         waiting, self._queue = self._queue, deque()
@@ -166,17 +189,32 @@ class BulkClient:
     # --- what comes back --------------------------------------------------------------------------
 
     def _changed(self, connection: Connection) -> None:
-        if connection.is_open:
-            self._bears_pipelining |= connection.is_kept_alive
-        else:
+        if not connection.is_open:
             self._open.discard(connection)
+            self._judge(connection)
+        elif connection.is_kept_alive and self._strikes < _STRIKES:
+            self._depth = _DEPTH
         self._fill(connection)
         self._widen()
+
+    def _judge(self, connection: Connection) -> None:
+        """Pipeline no more where that is more than a server can take."""
+        if self._strikes >= _STRIKES:
+            return
+        if connection.pipelined >= _DEPTH:
+            self._strikes = 0
+        elif connection.lost:
+            self._strike()
+
+    def _strike(self) -> None:
+        self._strikes += 1
+        if self._strikes == _STRIKES:
+            self._depth = 1
 
     def settled(self, ordered: _Ordered, outcome: bytes | UpstreamError) -> None:
         """An answer has ended, or failed."""
         self._under_way -= 1
-        if isinstance(outcome, Dropped) and ordered.may_try_again():
+        if isinstance(outcome, Dropped) and (outcome.answered or ordered.may_try_again()):
             self._queue.append(ordered)
             return
         if isinstance(outcome, bytes):
@@ -241,6 +279,8 @@ class _Ordered:
         self._pieces = []
 
     def received(self, piece: bytes) -> None:
+        if len(self._pieces) == _MANY:
+            self._pieces = [b"".join(self._pieces)]
         self._pieces.append(piece)
 
     def ended(self) -> None:

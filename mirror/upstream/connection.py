@@ -26,10 +26,17 @@ _MAX_OVERHEAD_BYTES: Final = 64 * 1024
 _MAX_ERROR_PAGE_BYTES: Final = 64 * 1024
 """Read past to keep the connection; a longer one costs the connection."""
 _FEW: Final = 100
+_BUFFER_BYTES: Final = 128 * 1024
 
 
 class Dropped(Unavailable):
-    """The server closed the connection before it began to answer: ask again on another."""
+    """The connection was closed before it began to answer: ask again on another.
+
+    Attributes:
+        answered: how many requests were answered before, so that this one may not be to blame.
+    """
+
+    answered = 0
 
 
 class Exchange(Protocol):
@@ -76,26 +83,44 @@ class _Answer:
     has_head: bool = False
 
 
-class Connection(asyncio.Protocol):
+def receiving_buffer() -> memoryview:
+    """To receive into, for all connections of one loop: what comes is parsed before more comes.
+
+    A new one each time costs as much as everything else, whenever the allocator gives such large
+    pieces back to the kernel.
+    """
+    return memoryview(bytearray(_BUFFER_BYTES))
+
+
+class Connection(asyncio.BufferedProtocol):
     """A connection that is open or was; made by ``loop.create_connection``.
 
     Attributes:
         is_open: whether requests may be sent.
-        is_kept_alive: whether the server has kept it open after an answer, so that it bears
+        is_kept_alive: whether the server has kept it open after an answer, so that it may bear
             pipelining.
+        answered: how many requests were.
+        pipelined: how many of these were sent before the one before them was answered.
+        lost: how many that were sent so had to be given up when it was closed.
     """
 
-    def __init__(self, options: HttpOptions, on_change: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, options: HttpOptions, on_change: Callable[[Connection], None], buffer: memoryview
+    ) -> None:
         """Prepare.
 
         Args:
             options: time-outs and minimum speed.
             on_change: called after answers ended, and when the connection is closed.
+            buffer: see `receiving_buffer`.
         """
         self.is_open = False
         self.is_kept_alive = False
+        self.answered = self.pipelined = self.lost = 0
+        self._is_behind = False  # the next to be answered was sent before the last was answered
         self._options = options
         self._on_change = on_change
+        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -158,20 +183,24 @@ class Connection(asyncio.Protocol):
     # --- asyncio's calls --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As `asyncio.Protocol`."""
+        """As `asyncio.BufferedProtocol`."""
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
-    def data_received(self, data: bytes) -> None:
-        """As `asyncio.Protocol`."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - what asyncio passes
+        """As `asyncio.BufferedProtocol`."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """As `asyncio.BufferedProtocol`."""
         if not self._exchanges:
             self._end(Unavailable("the server sent what nobody asked for"))
             return
-        self._overhead_bytes += len(data)
+        self._overhead_bytes += nbytes
         if not self._answer.has_head:
             self._begin_window()  # until the head is here, another limit holds
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:nbytes])
         except httptools.HttpParserCallbackError:
             if self._refusal is None:
                 raise  # a mistake of ours
@@ -186,14 +215,14 @@ class Connection(asyncio.Protocol):
             self._on_change(self)
 
     def eof_received(self) -> None:
-        """As `asyncio.Protocol`; a body of no stated length ends here."""
+        """As `asyncio.BufferedProtocol`; a body of no stated length ends here."""
         answer = self._answer
         if self._exchanges and answer.has_head and not answer.has_length:
             self.on_message_complete()
         self._end(self._cut_short())
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - what asyncio passes
-        """As `asyncio.Protocol`."""
+        """As `asyncio.BufferedProtocol`."""
         self._end(self._cut_short())
 
     # --- llhttp's calls ---------------------------------------------------------------------------
@@ -260,6 +289,9 @@ class Connection(asyncio.Protocol):
         if not self._answer.has_head:
             return  # an interim one, 1xx
         exchange = self._exchanges.popleft()
+        self.answered += 1
+        self.pipelined += self._is_behind
+        self._is_behind = bool(self._exchanges)
         is_muted = self._answer.is_muted
         self.is_kept_alive = self._parser.should_keep_alive()
         self._answer = _Answer()
@@ -283,7 +315,7 @@ class Connection(asyncio.Protocol):
             )
 
     def _refuse(self, error: UpstreamError) -> None:
-        """Leave the parser: it hands the exception through to `data_received`."""
+        """Leave the parser: it hands the exception through to `buffer_updated`."""
         self._refusal = error
         raise error
 
@@ -306,14 +338,17 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         exchanges, self._exchanges = list(self._exchanges), deque()
+        self.lost = max(0, len(exchanges) - 1 + self._is_behind)
         if exchanges and self._answer.is_muted:
             exchanges = exchanges[1:]  # it has heard of its failure
             error = Dropped("the connection was closed after an error page")
         for position, exchange in enumerate(exchanges):
+            each = error
             if position:
-                exchange.failed(Dropped(f"{exchange.url}: the connection was closed: {error}"))
-            else:
-                exchange.failed(error)
+                each = Dropped(f"{exchange.url}: the connection was closed: {error}")
+            if isinstance(each, Dropped):
+                each.answered = self.answered
+            exchange.failed(each)
         self._on_change(self)
 
     # --- time -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from mirror import __version__
 from mirror.errors import ConfigError, TooSlow, Unavailable, UpstreamError, printable
 from mirror.upstream.answers import stalled
 from mirror.upstream.base import Body, Consume, Request, T
-from mirror.upstream.connection import Connection, Dropped
+from mirror.upstream.connection import Connection, Dropped, receiving_buffer
 from mirror.upstream.options import HttpOptions, tls_context
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -137,6 +137,7 @@ class LeanUpstream:
         """Remember where; nothing is sent yet."""
         self._server = server
         self._start, self._tail = server.heads()
+        self._buffer = receiving_buffer()
         self._idle: list[Connection] = []
         self._taken: set[Connection] = set()
         self._all: set[Connection] = set()
@@ -167,7 +168,7 @@ class LeanUpstream:
         while self._idle:
             with suppress(Dropped):
                 return await self._send(request, self._idle.pop())
-        connection = Connection(self._server.options, self._changed)
+        connection = Connection(self._server.options, self._changed, self._buffer)
         await self._server.connect(connection)
         self._all.add(connection)
         try:

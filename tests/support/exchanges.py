@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from mirror.errors import UpstreamError
-from mirror.upstream.connection import Connection
+from mirror.upstream.connection import Connection, receiving_buffer
 from mirror.upstream.options import HttpOptions
 
 OK: Final = b"HTTP/1.1 200 OK\r\n"
@@ -80,6 +80,16 @@ class Remembered:
         return type(self.outcome).__name__ if is_error else self.outcome  # type: ignore[return-value]
 
 
+def arrive(connection: Connection, sent: bytes) -> None:
+    """Let these bytes arrive, as long as anybody listens."""
+    while sent and connection.is_open:
+        buffer = connection.get_buffer(-1)
+        count = min(len(buffer), len(sent))
+        buffer[:count] = sent[:count]
+        connection.buffer_updated(count)
+        sent = sent[count:]
+
+
 class Wire(asyncio.Transport):
     """What a `Connection` writes to.
 
@@ -98,7 +108,7 @@ class Wire(asyncio.Transport):
         self.wants_more = True
         self.is_closed = False
         self.changes = 0
-        self.connection = Connection(options or HttpOptions(), self._count)
+        self.connection = Connection(options or HttpOptions(), self._count, receiving_buffer())
         self.connection.connection_made(self)
 
     def ask(self, count: int = 1, max_bytes: int = 1000) -> list[Remembered]:
@@ -110,8 +120,7 @@ class Wire(asyncio.Transport):
     def answer(self, *parts: bytes) -> None:
         """Let these bytes arrive, as long as anybody listens."""
         for part in parts:
-            if not self.is_closed:
-                self.connection.data_received(part)
+            arrive(self.connection, part)
 
     def hang_up(self, error: OSError | None = None) -> None:
         """The server closes, or resets, the connection."""
