@@ -38,8 +38,10 @@ _FIRST_PATIENCE_S: Final = 1.0
 """For a source whose usual latency is not known yet."""
 _LEAST_PATIENCE_S: Final = 0.05
 _MOST_PATIENCE_S: Final = 5.0
-_HEDGES_PER_REQUEST: Final = 0.05
-_MOST_HEDGES_SAVED: Final = 10.0
+_HEDGES_PER_REQUEST: Final = 0.1
+"""At most so many hedges for each request under way, but"""
+_FEW_HEDGES: Final = 2
+"""always so many: the end of a run is a handful of stragglers."""
 
 
 class AnyOf:
@@ -57,7 +59,7 @@ class AnyOf:
         self._board = board
         self._fqrn = fqrn
         self._emit = emit
-        self._hedges = _MOST_HEDGES_SAVED
+        self._under_way = self._hedges = 0
 
     @property
     def source(self) -> str:
@@ -72,27 +74,34 @@ class AnyOf:
             NotFound: all say so, but for those that have never answered anything.
             UpstreamError: no one delivered; the text says why for each.
         """
-        self._hedges = min(_MOST_HEDGES_SAVED, self._hedges + _HEDGES_PER_REQUEST)
         round_ = _Round(self, request)
-        while (index := self._next(round_)) is not None:
-            try:
-                return await round_.attempt(index, consume)
-            except UpstreamError:
-                continue  # the round knows
+        self._under_way += 1
+        try:
+            while (index := self._next(round_)) is not None:
+                try:
+                    return await round_.attempt(index, consume)
+                except UpstreamError:
+                    continue  # the round knows
+        finally:
+            self._under_way -= 1
         raise self._sum_of(round_.failed)
 
-    def late(self, first: int, failed: Collection[int]) -> int | None:
+    def late(self, first: int, excluded: Collection[int]) -> int | None:
         """The first one's answer is late: whom to ask beside; None for nobody now.
 
-        Hedges are counted, so that a slow hour of everybody's does not double the load; but not
-        those for a source that is known to be in trouble.
+        Hedges are limited, so that a slow hour of everybody's does not double the load; but not
+        those for a source that is known to be in trouble. Each ends with `hedge_ended`.
         """
-        if self._hedges < 1.0 and not self._board.is_suspended(first):
+        most = max(_FEW_HEDGES, _HEDGES_PER_REQUEST * self._under_way)
+        if self._hedges >= most and not self._board.is_suspended(first):
             return None
-        index = self._board.choose(_now_s(), {first, *failed})
-        if index is not None:
-            self._hedges = max(0.0, self._hedges - 1.0)
+        index = self._board.choose(_now_s(), {first, *excluded})
+        self._hedges += index is not None
         return index
+
+    def hedge_ended(self) -> None:
+        """However it ended."""
+        self._hedges -= 1
 
     def patience_s(self, index: int) -> float:
         """After how long an answer is late."""
@@ -185,6 +194,8 @@ class _Round:
                 self._note(answered, error)
             raise
         finally:
+            if self._beside is not None:
+                self._any_of.hedge_ended()
             if race.is_overtaken:
                 self.overtaken.add(index)
                 self._any_of.of(index).overtaken()

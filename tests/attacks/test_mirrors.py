@@ -20,7 +20,7 @@ from tests.support.site import Site
 
 NAME = "test.example.org"
 TREE = {"": {f"file{number}": b"%d" % number * 50 for number in range(100)}, "/app": {"x": b"x"}}
-NO_RETRIES = "[fetch]\nretries = 0\n"
+NO_RETRIES = "[fetch]\nretries = 0\nprocesses = 0\n"
 DEAD = f"http://127.0.0.1:1/cvmfs/{NAME}"
 
 
