@@ -60,6 +60,7 @@ class _Part:
     """Objects that were ordered together, and are answered for together."""
 
     number: int
+    client: BulkClient
     hashes: list[ContentHash]
     left: int
     sizes: list[int | None]
@@ -105,7 +106,8 @@ class Lane:
     def _fetch(self, asked: dict[str, Any]) -> None:
         objects = asked["objects"]
         hashes = [ContentHash.parse(text, Suffix(suffix)) for text, suffix, _ in objects]
-        part = _Part(asked["id"], hashes, len(hashes), [None] * len(hashes))
+        client = self._clients[asked["source"]]
+        part = _Part(asked["id"], client, hashes, len(hashes), [None] * len(hashes))
         orders = []
         for position, (content_hash, (_, _, max_bytes)) in enumerate(
             zip(hashes, objects, strict=True)
@@ -113,7 +115,10 @@ class Lane:
             number = next(self._numbers)
             self._ordered[number] = part, position
             orders.append(Order(number, object_path(content_hash), max_bytes))
-        self._clients[asked["source"]].submit(orders)
+        if orders:
+            client.submit(orders)
+        else:
+            self._settle(part)
 
     def _arrived(self, number: int, outcome: bytes | MirrorError) -> None:
         part, position = self._ordered.pop(number)
@@ -123,12 +128,17 @@ class Lane:
                 part.sizes[position] = len(outcome)
             except (Corrupted, StoreError) as error:
                 outcome = error
+        if isinstance(outcome, Corrupted):
+            part.client.suspect()
         if isinstance(outcome, MirrorError):
             part.errors.append((position, type(outcome).__name__, str(outcome)))
         part.left -= 1
         if not part.left:
-            self._parts[part.number] = part
-            self._tell(id=part.number, sizes=part.sizes, errors=part.errors)
+            self._settle(part)
+
+    def _settle(self, part: _Part) -> None:
+        self._parts[part.number] = part
+        self._tell(id=part.number, sizes=part.sizes, errors=part.errors)
 
     def _stage(self, content_hash: ContentHash, body: bytes) -> Staged:
         actual = ContentHash.of(content_hash.algorithm, body, content_hash.suffix)
@@ -162,7 +172,10 @@ class Lane:
     def _look(self, asked: dict[str, Any]) -> None:
         store = LocalStore(self._staging.root)
         hashes = [ContentHash.parse(text, Suffix(suffix)) for text, suffix in asked["objects"]]
-        self._tell(id=asked["id"], present=[store.has(each) for each in hashes])
+        present = None
+        with suppress(StoreError):  # nobody has looked then
+            present = [store.has(each) for each in hashes]
+        self._tell(id=asked["id"], present=present)
 
     def _tell(self, **message: object) -> None:
         self._reply(json.dumps(message).encode() + b"\n")

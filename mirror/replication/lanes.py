@@ -12,6 +12,7 @@ import json
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,6 +25,10 @@ from mirror.store.threads import in_thread
 
 PART_OBJECTS: Final = 64
 """Objects in one message: few enough to spread a catalog's objects over all lanes."""
+
+
+_PATIENCE_S: Final = 30.0
+"""With a lane that is to stop, and whose disk may be slow."""
 
 
 class NotByLane(UpstreamError):
@@ -94,14 +99,13 @@ class LanePool:
         await asyncio.gather(*(lane.close(replica) for lane in self._lanes))
 
     async def _start(self) -> None:
-        started = await asyncio.gather(
-            *(_LaneHandle.start() for _ in range(self._count)), return_exceptions=True
-        )
-        for each in started:
-            if isinstance(each, _LaneHandle):
-                self._lanes.append(each)
-            elif not isinstance(each, OSError):  # which means no more processes or descriptors
-                raise each
+        starts = [self._start_one() for _ in range(self._count)]
+        for error in await asyncio.gather(*starts, return_exceptions=True):
+            if error is not None and not isinstance(error, OSError):
+                raise error  # an OSError means: no more processes, or descriptors
+
+    async def _start_one(self) -> None:
+        self._lanes.append(await _LaneHandle.start())
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,8 +146,7 @@ class Lanes:
         if lane is None:
             return _lost(wanted, "no lane is alive")
         objects = [
-            (each.content_hash.text, each.content_hash.suffix, each.max_bytes)
-            for each in wanted
+            (each.content_hash.text, each.content_hash.suffix, each.max_bytes) for each in wanted
         ]
         reply = await self._ask(lane, do="fetch", source=source, objects=objects)
         if reply is None:
@@ -173,9 +176,10 @@ class Lanes:
             return None
         objects = [(each.text, each.suffix) for each in hashes]
         reply = await self._ask(lane, do="look", objects=objects)
-        if reply is None:
+        present = reply["present"] if reply is not None else None
+        if present is None:
             return None
-        return {each for each, is_there in zip(hashes, reply["present"], strict=True) if is_there}
+        return {each for each, is_there in zip(hashes, present, strict=True) if is_there}
 
     async def _ask(self, lane: _LaneHandle, **message: object) -> dict[str, Any] | None:
         lane.open(self._number, self._options)
@@ -190,8 +194,10 @@ class Lanes:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._pool.close(self._number)
-        await in_thread(self._options.staging.sweep)
+        try:
+            await self._pool.close(self._number)
+        finally:
+            await in_thread(self._options.staging.sweep)
 
 
 def _lost(wanted: Sequence[Wanted], why: str) -> Part:
@@ -228,13 +234,18 @@ class _LaneHandle:
     async def start(cls) -> _LaneHandle:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "mirror.replication.lane_process"),
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
+            reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "mirror.replication.lane_process"),
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is for us, and we end them
+                )
+            except BaseException:
+                writer.close()
+                raise
         return cls(process, reader, writer)
 
     @property
@@ -261,17 +272,26 @@ class _LaneHandle:
         """Nothing more for this one; what is under way for it is dropped."""
         if replica in self._open:
             self._open.remove(replica)
-            await self.ask(do="close", at=replica)
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self.ask(do="close", at=replica)
+            except TimeoutError:
+                self._kill()  # or what it does would go on behind our back
 
     def _send(self, **message: object) -> None:
         if self.is_alive:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
     async def end(self) -> None:
-        """Close our end: the process ends by itself."""
+        """End the process; what it is still at has no name, and is of no use to anybody."""
+        self._kill()
         self._writer.close()
         await asyncio.gather(self._listening, return_exceptions=True)
         await self._process.wait()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
     async def _listen(self) -> None:
         try:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import MirrorError, NotFound, TooLarge, TooSlow, Unavailable
-from mirror.upstream.bulk import BulkClient, Order, unhurried
+from mirror.upstream.bulk import BulkClient, Order, _Ordered, unhurried
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
 from mirror.upstream.lean import Server
 from mirror.upstream.options import HttpOptions
@@ -154,6 +154,20 @@ def test_too_large(deed: Deed) -> None:
     outcomes = fetched(Host([*[Deed.ANSWER] * 30, deed]), 310)
     assert sum(isinstance(outcome, TooLarge) for outcome in outcomes.values()) == 10
     assert right(outcomes) == 300
+
+
+def test_pieces_do_not_pile_up() -> None:
+    """A body that comes two bytes at a time takes no more memory than its bytes."""
+
+    async def main() -> None:
+        ordered = _Ordered(Desk(Host().server()).client, Order(0, "data/0", MAX_BYTES))
+        ordered.began()
+        for _ in range(10_000):
+            ordered.received(b"xy")
+            assert len(ordered._pieces) < 500
+        assert b"".join(ordered._pieces) == b"xy" * 10_000
+
+    run_timeless(main())
 
 
 @pytest.mark.parametrize("deed", [Deed.LAST, Deed.LAST_UNSAID])
