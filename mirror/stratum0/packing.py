@@ -33,8 +33,8 @@ _BATCH_ENTRIES: Final = 64
 _BATCH_BYTES: Final = 4 * MIB
 _FEW_BYTES: Final = 16 * MIB
 """One process packs these while others would start."""
-_FILE_BYTES: Final = 4 * KIB
-"""A file costs as much as packing so many bytes, however small it is."""
+_ENTRY_BYTES: Final = 4 * KIB
+"""An entry costs as much as packing so many bytes, however small it is."""
 _SETTLE_AFTER: Final = 4_000
 """Objects; more of them are more to remember, and fewer are more syncs."""
 
@@ -60,7 +60,7 @@ class _Batch:
 
     @property
     def cost_bytes(self) -> int:
-        return self.size_bytes + _FILE_BYTES * len(self.contents)
+        return self.size_bytes + _ENTRY_BYTES * len(self.entries)
 
     def take_contents(self) -> list[Content]:
         """And forget them: they may be large, and somebody else has them now."""

@@ -130,7 +130,7 @@ def test_only_so_many_entries_are_under_way(
 ) -> None:
     """The source is asked for more only as results are taken."""
     monkeypatch.setattr(packing, "_FEW_BYTES", few_bytes)
-    monkeypatch.setattr(packing, "_FILE_BYTES", 0)
+    monkeypatch.setattr(packing, "_ENTRY_BYTES", 0)
     monkeypatch.setattr(packing, "_BATCH_BYTES", 200)
     monkeypatch.setattr(workers, "_AHEAD", 5)
     asked = 0
@@ -143,6 +143,20 @@ def test_only_so_many_entries_are_under_way(
     with Packing(store, SMALL) as work:
         for taken, _ in enumerate(work.pack(entries()), start=1):
             assert asked - taken < 20 + few_bytes / 100
+
+
+def test_entries_without_content_are_not_collected(store: LocalStore) -> None:
+    """A million links are not kept in memory until there is a file."""
+    asked = 0
+
+    def entries() -> Iterator[SourceEntry]:
+        nonlocal asked
+        for asked in range(1, 20_001):
+            yield file_entry(b"/%d" % asked, None)
+
+    with Packing(store, SMALL) as work:
+        next(work.pack(entries()))
+    assert asked < 10_000
 
 
 def test_a_stream_is_read_before_the_next_entry_is_asked_for(store: LocalStore) -> None:
