@@ -20,7 +20,9 @@ from tests.support.site import Site
 
 NAME = "test.example.org"
 TREE = {"": {f"file{number}": b"%d" % number * 50 for number in range(100)}, "/app": {"x": b"x"}}
-NO_RETRIES = "[fetch]\nretries = 0\nprocesses = 0\n"
+NO_RETRIES = "[fetch]\nretries = 0\n"
+ONE_BY_ONE = f"{NO_RETRIES}processes = 0\n"
+BY_LANES = f"{NO_RETRIES}processes = 2\n"
 DEAD = f"http://127.0.0.1:1/cvmfs/{NAME}"
 
 
@@ -49,7 +51,7 @@ class Strata:
         self.mirrors.append(server.url)
         return server
 
-    def site(self, stratum0: str | None = None, more: str = NO_RETRIES) -> Site:
+    def site(self, stratum0: str | None = None, more: str = ONE_BY_ONE) -> Site:
         """The replica's host, configured with all of them."""
         key = self.repository.keys.master_pem
         site = Site(self.directory, NAME, stratum0 or self.stratum0.url, key)
@@ -82,14 +84,17 @@ def revision(site: Site) -> int:
     return Manifest.parse((site.root / MANIFEST).read_bytes()).revision
 
 
-def test_one_dead_one_slow_one_lying(strata: Strata, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("how", [ONE_BY_ONE, BY_LANES], ids=["one by one", "by lanes"])
+def test_one_dead_one_slow_one_lying(
+    strata: Strata, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
     """The snapshot succeeds, the liar is named, nothing wrong is stored."""
     slow, liar = strata.mirror(), strata.mirror()
     strata.mirrors.insert(0, DEAD)
     objects = sorted(path for path in liar.files if path.startswith("data/"))  # type: ignore[union-attr] # a mapping
     slow.faults = dict.fromkeys(objects[::10], silent)
     liar.faults = dict.fromkeys(objects[::10], content(b"lies"))
-    site = strata.site()
+    site = strata.site(more=how)
     assert site.run("snapshot") == 0
     said = capsys.readouterr().err
     assert f"WRONG BYTES from {liar.url}" in said
@@ -97,10 +102,11 @@ def test_one_dead_one_slow_one_lying(strata: Strata, capsys: pytest.CaptureFixtu
     require_sound(site)
 
 
-def test_stratum_0_dead(strata: Strata, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("how", [ONE_BY_ONE, BY_LANES], ids=["one by one", "by lanes"])
+def test_stratum_0_dead(strata: Strata, capsys: pytest.CaptureFixture[str], how: str) -> None:
     """A good mirror is enough, for the first snapshot and for those that follow."""
     mirror = strata.mirror()
-    site = strata.site(DEAD)
+    site = strata.site(DEAD, how)
     assert site.run("snapshot") == 0
     strata.repository.publish({**TREE, "/new": {"file": b"new"}})
     mirror.files = dict(strata.repository.files)
