@@ -16,6 +16,7 @@ graph         the decisions of the walk: what is next, what may be committed now
 catalog_file  a stored catalog, unpacked and opened
 transfer      one object from upstream into the store, believed only when its hash is right
 fetching      what the walk does at each step of a snapshot
+served_tree   what we serve, to compare new catalogs with
 bulk          its quicker way for small objects: fetched by lanes, committed by us
 coalescing    small calls that come close together become one
 spread        which source each part of a bulk transfer comes from

@@ -68,4 +68,5 @@ class _Spool:
         # Whoever opened the file holds it; without a name it cannot outlive a killed run.
         with translated(self._path):
             self._sink.close()
-            self._path.unlink(missing_ok=True)
+            if not isinstance(self._sink, BytesIO):
+                self._path.unlink(missing_ok=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,7 +14,7 @@ from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
-from mirror.errors import Failure, FormatError, NotFound, ObjectMissing
+from mirror.errors import Failure, NotFound
 from mirror.events import (
     CatalogStored,
     Emit,
@@ -25,14 +26,17 @@ from mirror.events import (
 )
 from mirror.replication.catalog_file import open_catalog
 from mirror.replication.graph import CatalogRef, Role
+from mirror.replication.served_tree import ServedTree
 from mirror.replication.transfer import fetch_verified
 from mirror.store.base import ObjectReader, ObjectStore, Upload
-from mirror.store.threads import open_in_thread
+from mirror.store.threads import in_thread, open_in_thread
 from mirror.upstream.base import Upstream
 
-_SMALL_CATALOG_BYTES: Final = 16 * 1024
-"""As stored. Unpacking and reading one takes less than a thread's coming and going."""
-_LARGE_AT_ONCE: Final = 8
+_SMALL_CATALOG_BYTES: Final = 128 * 1024
+"""As stored: some thousand entries, in memory since their upload is. SQLite lets go of Python's
+lock for every row, so a thread that reads and a loop that works wake each other all the time; one
+after the other they are quicker."""
+_LARGE_AT_ONCE: Final = 2
 """Others that are open: each may take 8 MiB, and so may what is served at its place."""
 
 
@@ -78,7 +82,7 @@ class FetchedCatalog:
     @property
     def is_small(self) -> bool:
         """As `OpenCatalog.is_small`."""
-        return self.done is None and self.before is None
+        return self.done is None
 
     def objects(self) -> Iterator[ObjectRef]:
         """As `OpenCatalog.objects`; those that we serve already are left out."""
@@ -152,7 +156,7 @@ class Fetching:
         self._site = site
         self._lineage = lineage
         self.here: ObjectReader = here or site.store
-        self._places: dict[ContentHash, ContentHash] = {}
+        self._served = ServedTree(self.here, lineage.served_root, site.scratch, site.limits)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self.stored_objects = 0
         self.stored_bytes = 0
@@ -258,62 +262,43 @@ class Fetching:
 
     async def open_fetched(self, ref: CatalogRef, upload: Upload) -> FetchedCatalog:
         """Unpack and open verified bytes, and what we serve at the same place."""
-        follows = self._lineage.follows_predecessors and ref.role in (Role.HEAD, Role.PREDECESSOR)
-        served = self._lineage.served_root if ref.role is Role.HEAD else self._served(ref)
+        is_small = upload.size_bytes <= _SMALL_CATALOG_BYTES
+        served = self._served.at(ref)
+        packed = None
+        if served is not None:
+            packed = await in_thread(lambda: self._served.packed(served))
+            is_small &= packed is None or isinstance(packed, BytesIO)
 
         def unpack() -> FetchedCatalog:
-            site = self._site
-            catalog = open_catalog(upload.reopen(), ref, site.scratch, site.limits)
-            try:
-                nested = catalog.nested_catalogs()
-            except BaseException:
-                catalog.close()
-                raise
-            predecessor = catalog.previous_revision if follows else None
-            before = None if served is None else self._open_served(served, ref)
-            return FetchedCatalog(catalog, nested, predecessor, upload, before)
+            fetched = self._unpack(ref, upload)
+            if packed is not None and served is not None:
+                fetched.before = self._served.opened(packed, served, ref)
+                if fetched.before is not None:
+                    fetched.nested = self._served.without_served(fetched.nested, fetched.before)
+            return fetched
 
-        is_small = upload.size_bytes <= _SMALL_CATALOG_BYTES
-        if is_small and served is None:
-            fetched = unpack()
-        else:
-            await self._large.acquire()
-            try:
-                fetched = await open_in_thread(unpack)
-            except BaseException:
-                self._large.release()
-                raise
-            fetched.done = self._large.release
-        if fetched.before is not None:
-            fetched.nested = self._without_served(fetched.nested, fetched.before)
+        if is_small:
+            return unpack()
+        await self._large.acquire()
+        try:
+            fetched = await open_in_thread(unpack)
+        except BaseException:
+            self._large.release()
+            raise
+        fetched.done = self._large.release
         return fetched
 
-    # --- what we serve at the same place ----------------------------------------------------------
-
-    def _served(self, ref: CatalogRef) -> ContentHash | None:
-        return self._places.pop(ref.hash, None) if ref.role is Role.NESTED else None
-
-    def _open_served(self, served: ContentHash, ref: CatalogRef) -> Catalog | None:
-        """Open it; what cannot be opened is only not a help. Blocks."""
-        place = replace(ref, hash=served, size_bytes=None)
+    def _unpack(self, ref: CatalogRef, upload: Upload) -> FetchedCatalog:
+        site = self._site
+        follows = self._lineage.follows_predecessors and ref.role in (Role.HEAD, Role.PREDECESSOR)
+        catalog = open_catalog(upload.reopen(), ref, site.scratch, site.limits)
         try:
-            packed = self.here.open_object(served)
-            catalog = open_catalog(packed, place, self._site.scratch, self._site.limits)
-        except (ObjectMissing, FormatError):
-            return None
-        return catalog
-
-    def _without_served(self, nested: Sequence[NestedRef], before: Catalog) -> Sequence[NestedRef]:
-        """Nested catalogs that we do not serve; of those, note what we serve at their place."""
-        try:
-            served = {each.mount_point: each.hash for each in before.nested_catalogs()}
-        except FormatError:
-            return nested
-        new = [each for each in nested if served.get(each.mount_point) != each.hash]
-        for each in new:
-            if each.mount_point in served:
-                self._places[each.hash] = served[each.mount_point]
-        return new
+            nested = catalog.nested_catalogs()
+        except BaseException:
+            catalog.close()
+            raise
+        predecessor = catalog.previous_revision if follows else None
+        return FetchedCatalog(catalog, nested, predecessor, upload)
 
     def _is_too_old(self, ref: CatalogRef, catalog: Catalog) -> bool:
         not_before = self._lineage.not_before
