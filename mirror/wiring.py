@@ -15,7 +15,7 @@ from mirror.errors import ConfigError, FormatError
 from mirror.events import Emit
 from mirror.replication.bulk import LaneBulk
 from mirror.replication.fetching import Bulk
-from mirror.replication.lane import LaneOptions
+from mirror.replication.lane_options import LaneOptions
 from mirror.replication.lanes import LanePool, Lanes
 from mirror.replication.replica import Replica
 from mirror.replication.spread import Spread

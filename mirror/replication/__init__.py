@@ -22,6 +22,7 @@ coalescing    small calls that come close together become one
 spread        which source each part of a bulk transfer comes from
 lanes         the processes that do so, seen from their parent
 lane          what one of them does
+lane_options  what it needs to know
 lane_process  the same as a process of its own
 repairing     the same, but believing nothing that is in the store
 tallying      what it does in a dry run

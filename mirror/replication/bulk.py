@@ -21,7 +21,7 @@ _ROOM_BYTES: Final = 64 * 1024
 careful way, which allows more."""
 _MOMENT_S: Final = 0.002
 _WORTH_IT: Final = 500
-"""Objects wanted so far, below which starting processes takes longer than it saves."""
+"""Objects looked at, or missing, below which starting processes takes longer than it saves."""
 
 
 class LaneBulk:
@@ -32,23 +32,24 @@ class LaneBulk:
         self._lanes = lanes
         self._spread = spread
         self._store = store
-        self._wanted = 0  # and perhaps here already
+        self._looked_at = self._missing = 0  # until starting processes is worth it
         self._look = Coalescing(lanes.look, 4 * PART_OBJECTS, _MOMENT_S)
         self._fetch = Coalescing(self._fetch_all, 4 * PART_OBJECTS, _MOMENT_S)
 
     def start(self) -> None:
         """As `Bulk.start`."""
-        self._wanted = _WORTH_IT
+        self._missing = _WORTH_IT
         self._lanes.start()
 
     async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
         """As `Bulk.look`."""
-        self._wanted += len(hashes)
-        return await self._look(hashes) if self._wanted >= _WORTH_IT else None
+        self._looked_at += len(hashes)
+        return await self._look(hashes) if self._is_worth_it else None
 
     async def fetch(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
         """As `Bulk.fetch`."""
-        if self._wanted < _WORTH_IT:
+        self._missing += len(refs)
+        if not self._is_worth_it:
             return {}
         return await self._fetch([ref for ref in refs if ref.size_bytes <= _SMALL_BYTES])
 
@@ -57,6 +58,10 @@ class LaneBulk:
         await self._look.close()
         await self._fetch.close()
         await self._spread.close()
+
+    @property
+    def _is_worth_it(self) -> bool:
+        return max(self._looked_at, self._missing) >= _WORTH_IT
 
     async def _fetch_all(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
         wanted = [Wanted(ref.hash, 2 * ref.size_bytes + _ROOM_BYTES) for ref in refs]

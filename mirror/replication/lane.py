@@ -21,7 +21,7 @@ for the network, they spend more time on waking each other than on working.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -30,29 +30,12 @@ from typing import Any
 from mirror.cvmfs.content_hash import ContentHash, Suffix
 from mirror.cvmfs.paths import object_path
 from mirror.errors import Corrupted, MirrorError, StoreError
+from mirror.replication.lane_options import LaneOptions
 from mirror.store.local import LocalStore
-from mirror.store.reserve import Floor, Reserve
-from mirror.store.staging import Staged, StagedCommit, Staging
+from mirror.store.reserve import Reserve
+from mirror.store.staging import Staged, StagedCommit
 from mirror.upstream.bulk import BulkClient, Order
-from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
-from mirror.upstream.lean import Server
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
-    """What a lane needs to know.
-
-    Attributes:
-        servers: the sources, in the order of their numbers.
-        staging: where it writes.
-        concurrency: bounds of the requests under way to each source.
-        reserve: of the disk, that objects do not touch.
-    """
-
-    servers: Sequence[Server]
-    staging: Staging
-    concurrency: ConcurrencyRange
-    reserve: Floor = field(default_factory=Floor)
+from mirror.upstream.concurrency import AdaptiveLimit
 
 
 @dataclass(slots=True)

@@ -12,56 +12,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from mirror.replication.lane import Lane, LaneOptions
-from mirror.store.reserve import Floor
-from mirror.store.staging import Staging
-from mirror.upstream.concurrency import ConcurrencyRange
-from mirror.upstream.lean import Server
-from mirror.upstream.options import HttpOptions
-
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-
-
-def pack(options: LaneOptions) -> dict[str, object]:
-    """What a lane is told when it is opened for a replica."""
-    bounds = options.concurrency
-    return {
-        "root": str(options.staging.root),
-        "prefix": options.staging.prefix,
-        "concurrency": [bounds.initial, bounds.lowest, bounds.highest],
-        "reserve": [options.reserve.share, options.reserve.most_bytes],
-        "servers": [_pack_server(server) for server in options.servers],
-    }
-
-
-def _pack_server(server: Server) -> dict[str, object]:
-    options = server.options
-    return {
-        "base_url": server.base_url,
-        "timeout_s": options.timeout_s,
-        "min_bytes_per_s": options.min_bytes_per_s,
-        "proxy": options.proxy,
-        "ca_bundle": str(options.ca_bundle) if options.ca_bundle else None,
-    }
-
-
-def _unpack(described: dict[str, Any]) -> LaneOptions:
-    servers = []
-    for each in described["servers"]:
-        bundle = each["ca_bundle"]
-        options = HttpOptions(
-            timeout_s=each["timeout_s"],
-            min_bytes_per_s=each["min_bytes_per_s"],
-            proxy=each["proxy"],
-            ca_bundle=Path(bundle) if bundle else None,
-        )
-        servers.append(Server.at(each["base_url"], options))
-    staging = Staging(Path(described["root"]), described["prefix"])
-    concurrency, reserve = ConcurrencyRange(*described["concurrency"]), Floor(*described["reserve"])
-    return LaneOptions(servers, staging, concurrency, reserve)
+from mirror.replication.lane import Lane
+from mirror.replication.lane_options import MAX_MESSAGE_BYTES, unpack
 
 
 class _Door:
@@ -75,7 +29,7 @@ class _Door:
         asked: dict[str, Any] = json.loads(message)
         match asked["do"]:
             case "open":
-                self._lanes[asked["at"]] = Lane(_unpack(asked), self._reply)
+                self._lanes[asked["at"]] = Lane(unpack(asked), self._reply)
             case "close":
                 self._lanes.pop(asked["at"]).close()
                 self._reply(json.dumps({"id": asked["id"]}).encode() + b"\n")

@@ -19,8 +19,7 @@ from typing import Any, Final, Self
 
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.errors import Corrupted, NotFound, UpstreamError
-from mirror.replication.lane import LaneOptions
-from mirror.replication.lane_process import MAX_MESSAGE_BYTES, pack
+from mirror.replication.lane_options import MAX_MESSAGE_BYTES, LaneOptions, pack
 from mirror.store.threads import in_thread
 
 PART_OBJECTS: Final = 64

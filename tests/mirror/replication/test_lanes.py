@@ -20,7 +20,7 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.paths import TEMPORARIES, object_path
 from mirror.errors import Corrupted, NotFound
 from mirror.replication import lanes as lanes_module
-from mirror.replication.lane import LaneOptions
+from mirror.replication.lane_options import LaneOptions
 from mirror.replication.lanes import LanePool, Lanes, NotByLane, Wanted
 from mirror.store.local import LocalStore
 from mirror.upstream.concurrency import ConcurrencyRange
@@ -452,7 +452,7 @@ PARENT = dedent(
     import asyncio, sys
     from pathlib import Path
     from mirror.cvmfs.content_hash import ContentHash
-    from mirror.replication.lane import LaneOptions
+    from mirror.replication.lane_options import LaneOptions
     from mirror.replication.lanes import LanePool, Lanes, Wanted
     from mirror.store.local import LocalStore
     from mirror.upstream.concurrency import ConcurrencyRange
