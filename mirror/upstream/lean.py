@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from ssl import SSLContext
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ _PAST_CACHES: Final = "Cache-Control: no-cache\r\nPragma: no-cache\r\n"
 _BUFFER_BYTES: Final = 256 * 1024
 """More than this waits in the kernel, and then at the server, until our consumer has caught up."""
 _HAPPY_EYEBALLS_S: Final = 0.25
+"""Only for names, which may have several addresses: cancelled, asyncio's race leaves a socket to
+the garbage collector."""
 
 
 def can_do(base_url: str, options: HttpOptions) -> bool:
@@ -103,7 +106,7 @@ class Server:
                     self.host,
                     self.port,
                     ssl=self.tls,
-                    happy_eyeballs_delay=_HAPPY_EYEBALLS_S,
+                    happy_eyeballs_delay=None if _is_address(self.host) else _HAPPY_EYEBALLS_S,
                 )
         except TimeoutError as error:
             raise TooSlow(stalled(self.base_url, self.options.timeout_s)) from error
@@ -114,6 +117,14 @@ class Server:
             ) from error
         if not connection.is_open:
             raise Unavailable(f"{self.base_url}: the server closed the connection at once")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @asynccontextmanager

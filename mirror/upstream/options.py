@@ -17,7 +17,7 @@ class HttpOptions:
         timeout_s: to connect, to wait for the first byte, and the window of ``min_bytes_per_s``;
             from the request to the end of the answer's headers twice as long.
         min_bytes_per_s: slower than this over a whole window is `TooSlow`.
-        max_connections: open at once, to all servers.
+        max_connections: open at once, to one server.
         follow_redirects: whether a 3xx is obeyed.
         proxy: a forward proxy, ``http://host:port``; None goes directly.
         ca_bundle: certificate authorities for HTTPS instead of the system's.
