@@ -72,7 +72,7 @@ class Spread:
         try:
             done, _ = await asyncio.wait(running, timeout=self._patience_s(first, asked))
             if not done:
-                second = self._board.choose(_now_s(), asked)
+                second = self._board.choose(_now_s(), asked, even_suspended=True)
                 if second is not None:
                     asked.add(second)
                     running.add(asyncio.create_task(self._ask(wanted, second)))

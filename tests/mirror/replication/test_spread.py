@@ -180,6 +180,27 @@ def test_a_late_part_is_overtaken(*, comes_late: bool) -> None:
     assert lanes.dropped == ([1] if comes_late else [])
 
 
+def test_a_late_part_is_overtaken_by_a_doubtful_source_too() -> None:
+    """One that lied is better than waiting for one that is silent."""
+    spreading = Spreading(lying, dead)
+    lanes = spreading.lanes
+
+    async def main() -> None:
+        spread = Spread(
+            cast("Lanes", lanes), spreading.urls, Fqrn("test.example.org"), spreading.events.append
+        )
+        await spread.fetch(WANTED)  # now Stratum 0 is suspended, since it lied
+        lanes.asked.clear()
+        lanes.sources[1] = good
+        lanes.waits = {1: asyncio.Event()}
+        parts = await spread.fetch(WANTED)
+        assert lanes.asked == [1, 0]
+        assert brought(parts) >= len(WANTED) - 1
+        await spread.close()
+
+    run_timeless(main())
+
+
 def test_the_overtaker_may_fail() -> None:
     """Then the late one is waited for."""
     spreading = Spreading(good, good, dead)
