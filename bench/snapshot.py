@@ -115,6 +115,7 @@ class Site:
         directory = self._places["disk"] / f"memory-{files}"
         with loopback() as route, origin(corpus, route) as served:
             first, no_news, _ = self._steps(peers()[0], directory, served, _DAY_S)
+        print(f"{files} files: {first.peak_mib:.0f} MiB", file=sys.stderr)
         return Growth(corpus, first, no_news)
 
     def _steps(
