@@ -234,7 +234,7 @@ def test_sources_have_numbers(yard: Yard, tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_looked_at(yard: Yard) -> None:
-    """Nobody has looked then, and the lane goes on."""
+    """Nothing is said to be there, and the lane goes on."""
     body = BODIES[0]
     fan = (yard.store.root / path_of(body)).parent
     fan.rmdir()
@@ -242,7 +242,7 @@ def test_a_store_that_cannot_be_looked_at(yard: Yard) -> None:
 
     async def main() -> None:
         async with yard.lanes() as lanes:
-            assert await lanes.look([named(body)]) is None
+            assert not await lanes.look([named(body)])
             assert not await lanes.reveal(await lanes.fetch(wanted([body])))
             fan.unlink()
             fan.mkdir()
