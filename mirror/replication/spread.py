@@ -18,12 +18,16 @@ from mirror.errors import Corrupted, NotFound
 from mirror.events import Emit, SourceLied, SourceRecovered, SourceSuspended
 from mirror.replication.lanes import Lanes, Part, Wanted
 from mirror.upstream.scoring import Scoreboard
-from mirror.upstream.track_record import Delivery, Fault
+from mirror.upstream.track_record import Delivery, Fault, ScoringPolicy
 
 _FIRST_PATIENCE_S: Final = 1.0
 """While nothing is known."""
 _LEAST_PATIENCE_S: Final = 0.25
 _MOST_PATIENCE_S: Final = 5.0
+_LIE_PAUSE_S: Final = 2.0
+"""Shorter than for single objects: every byte is checked, and nine good objects of ten from a quick
+source may be more than a slow one has to give."""
+_MUCH_WORSE: Final = 3.0
 
 
 class Spread:
@@ -40,7 +44,9 @@ class Spread:
         """
         self._lanes = lanes
         self._urls = urls
-        self._board = Scoreboard(len(urls), reserve=0)
+        self._board = Scoreboard(
+            len(urls), reserve=0, policy=ScoringPolicy(lie_pause_s=_LIE_PAUSE_S)
+        )
         self._fqrn = fqrn
         self._emit = emit
         self._overtaken: set[asyncio.Task[Part] | asyncio.Task[None]] = set()
@@ -124,26 +130,36 @@ class Spread:
         if part.lane is None:
             self._board.release(index)  # ours, not the source, has failed
             return
-        lies = [item for item in part.errors.items() if isinstance(item[1], Corrupted)]
-        url = self._urls[index]
-        for content_hash, error in lies:
-            self._emit(SourceLied(self._fqrn, url, object_path(content_hash), str(error)))
-        if lies:
-            pause_s = self._board.record_failure(index, _now_s(), Fault.LIED)
-            reason = "it delivered wrong bytes"
-        elif part.count or not part.errors:
-            received_bytes = sum(size or 0 for size in part.sizes)
-            delivery = Delivery(elapsed_s, 0.0, received_bytes)
+        has_lied = self._tell_lies(index, part)
+        if part.count and not (has_lied and self._has_rivals(index)):
+            # what has to be asked for again elsewhere makes a source slower, and no more than that
+            due_s = elapsed_s * len(part.wanted) / part.count
+            delivery = Delivery(due_s, 0.0, sum(size or 0 for size in part.sizes))
             if self._board.record_success(index, _now_s(), delivery):
-                self._emit(SourceRecovered(self._fqrn, url))
+                self._emit(SourceRecovered(self._fqrn, self._urls[index]))
             return
-        else:
-            is_lacking = all(isinstance(error, NotFound) for error in part.errors.values())
-            fault = Fault.LACKING if is_lacking else Fault.FAILED
-            pause_s = self._board.record_failure(index, _now_s(), fault)
-            reason = str(next(iter(part.errors.values())))
+        errors = list(part.errors.values())
+        is_lacking = all(isinstance(error, NotFound) for error in errors)
+        fault = Fault.LIED if has_lied else Fault.LACKING if is_lacking else Fault.FAILED
+        pause_s = self._board.record_failure(index, _now_s(), fault)
         if pause_s is not None and len(self._urls) > 1:
-            self._emit(SourceSuspended(self._fqrn, url, pause_s, reason))
+            reason = "it delivered wrong bytes" if has_lied else str(errors[0])
+            self._emit(SourceSuspended(self._fqrn, self._urls[index], pause_s, reason))
+
+    def _tell_lies(self, index: int, part: Part) -> bool:
+        lies = [item for item in part.errors.items() if isinstance(item[1], Corrupted)]
+        for content_hash, error in lies:
+            path = object_path(content_hash)
+            self._emit(SourceLied(self._fqrn, self._urls[index], path, str(error)))
+        return bool(lies)
+
+    def _has_rivals(self, index: int) -> bool:
+        """Whether some other source is nearly as good: then nobody needs one that lies."""
+        costs_s = self._board.costs_s(_now_s())
+        own_s = costs_s[index]
+        others_s = [each for number, each in enumerate(costs_s) if number != index]
+        best_s = min((each for each in others_s if each is not None), default=None)
+        return best_s is not None and (own_s is None or best_s <= _MUCH_WORSE * own_s)
 
 
 def _now_s() -> float:

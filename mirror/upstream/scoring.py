@@ -94,6 +94,14 @@ class Scoreboard:
         total = sum(worth)
         return tuple(each / total if total else 0.0 for each in worth)
 
+    def costs_s(self, now_s: float) -> tuple[float | None, ...]:
+        """What an object is expected to cost at each source; None where nobody would ask now."""
+        expected = self._expectations(now_s)
+        return tuple(
+            each.cost_s if record.is_available(now_s) else None
+            for each, record in zip(expected, self._records, strict=True)
+        )
+
     def _pool(
         self, now_s: float, excluded: Collection[int], expected: list[Expectation]
     ) -> list[int]:
