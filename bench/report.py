@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -147,6 +148,7 @@ class Machine:
     kernel: str
     python: str
     load: float
+    code: str
 
     @classmethod
     def here(cls) -> Self:
@@ -158,13 +160,20 @@ class Machine:
             platform.release(),
             platform.python_version(),
             os.getloadavg()[0],
+            _code(),
         )
 
     def __str__(self) -> str:
         return (
             f"{self.date}; {self.cores} cores, {self.system}, Python {self.python}; "
-            f"load before {self.load:.1f}"
+            f"load before {self.load:.1f}; commit {self.code}"
         )
+
+
+def _code() -> str:
+    """The commit that is measured, and whether something is not in it."""
+    command = ["git", "-C", str(README.parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def save(path: Path, machine: Machine, results: Sequence[Result], growth: Sequence[Growth]) -> None:
