@@ -63,7 +63,7 @@ class Bench:
         peers: dict[str, Callable[[], Sequence[Measure]]] = {OURS: self.ours}
         if shutil.which("cvmfs_swissknife") and os.geteuid() == 0:
             peers["`cvmfs_swissknife ingest` of a tarball"] = self.reference
-        peers["`tar | gzip -6`"] = self.floor
+        peers[r"`tar \| gzip -6`"] = self.floor
         results: dict[str, list[Sequence[Measure]]] = {name: [] for name in peers}
         for _ in range(rounds):
             for name, peer in peers.items():
