@@ -4,7 +4,7 @@
     {"id": 7, "do": "fetch", "source": 0, "objects":      {"id": 7, "sizes": [812, null, …],
        [["ab12…-rmd160", "P", max_bytes], …]}              "errors": [[1, "NotFound", "http…"], …]}
     {"id": 8, "do": "reveal", "part": 7}                  {"id": 8, "error": null}
-    {"id": 8, "do": "drop", "part": 7}                    {"id": 8}
+    {"do": "drop", "part": 7}
     {"id": 9, "do": "look", "objects": [["ab…", "P"]…]}   {"id": 9, "present": [true, …]}
 
 One line of JSON each. What goes to the lane also says for which replica, ``"at": 1``; that begins
@@ -66,6 +66,7 @@ class Lane:
         ]
         self._ordered: dict[int, tuple[_Part, int]] = {}
         self._numbers = count()
+        self._fetching: dict[int, _Part] = {}
         self._parts: dict[int, _Part] = {}
 
     def hear(self, asked: dict[str, Any]) -> None:
@@ -76,7 +77,7 @@ class Lane:
             case "reveal":
                 self._reveal(asked)
             case "drop":
-                self._drop(asked)
+                self._drop(asked["part"])
             case "look":
                 self._look(asked)
 
@@ -92,6 +93,7 @@ class Lane:
         hashes = [ContentHash.parse(text, Suffix(suffix)) for text, suffix, _ in objects]
         client = self._clients[asked["source"]]
         part = _Part(asked["id"], client, hashes, len(hashes), [None] * len(hashes))
+        self._fetching[part.number] = part
         orders = []
         for position, (content_hash, (_, _, max_bytes)) in enumerate(
             zip(hashes, objects, strict=True)
@@ -106,7 +108,7 @@ class Lane:
 
     def _arrived(self, number: int, outcome: bytes | MirrorError) -> None:
         part, position = self._ordered.pop(number)
-        if isinstance(outcome, bytes):
+        if isinstance(outcome, bytes) and part.number in self._fetching:
             try:
                 part.staged.append(self._stage(part.hashes[position], outcome))
                 part.sizes[position] = len(outcome)
@@ -121,6 +123,8 @@ class Lane:
             self._settle(part)
 
     def _settle(self, part: _Part) -> None:
+        if self._fetching.pop(part.number, None) is None:
+            return  # it was dropped
         self._parts[part.number] = part
         self._tell(id=part.number, sizes=part.sizes, errors=part.errors)
 
@@ -147,11 +151,16 @@ class Lane:
                 commit.discard()
         self._tell(id=asked["id"], error=error)
 
-    def _drop(self, asked: dict[str, Any]) -> None:
-        commit = StagedCommit(self._staging.root, self._parts.pop(asked["part"]).staged)
+    def _drop(self, number: int) -> None:
+        """Forget a part, finished or not; what is on its way already goes nowhere."""
+        part = self._parts.pop(number, None)
+        if part is None:
+            part = self._fetching.pop(number)
+            ordered = {each for each, (of, _) in self._ordered.items() if of is part}
+            for each in part.client.withdraw(ordered):
+                del self._ordered[each]
         with suppress(StoreError):  # swept at the end
-            commit.discard()
-        self._tell(id=asked["id"])
+            StagedCommit(self._staging.root, part.staged).discard()
 
     def _look(self, asked: dict[str, Any]) -> None:
         root = self._staging.root

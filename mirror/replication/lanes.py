@@ -140,7 +140,10 @@ class Lanes:
         self._pool.start()
 
     async def fetch(self, wanted: Sequence[Wanted], source: int = 0) -> Part:
-        """Fetch some objects, not many more than `PART_OBJECTS`; nothing is visible yet."""
+        """Fetch some objects, not many more than `PART_OBJECTS`; nothing is visible yet.
+
+        Cancelled, what was not asked for yet never will be.
+        """
         lane = await self._pool.idlest()
         if lane is None:
             return _lost(wanted, "no lane is alive")
@@ -163,10 +166,10 @@ class Lanes:
         reply = await self._ask(part.lane, do="reveal", part=part.number)
         return reply is not None and reply["error"] is None
 
-    async def drop(self, part: Part) -> None:
+    def drop(self, part: Part) -> None:
         """Forget what is staged."""
         if part.lane is not None:
-            await self._ask(part.lane, do="drop", part=part.number)
+            part.lane.drop(part.number, self._number)
 
     async def look(self, hashes: Sequence[ContentHash]) -> set[ContentHash] | None:
         """Those that are in the store; None if nobody looked."""
@@ -259,7 +262,17 @@ class _LaneHandle:
         answer: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._send(id=number, **message)
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if message["do"] == "fetch":
+                self.drop(number, message["at"])
+            raise
+
+    def drop(self, part: int, replica: object) -> None:
+        """Nobody waits for this one, or for what is staged of it."""
+        if replica in self._open:
+            self._send(do="drop", at=replica, part=part)
 
     def open(self, replica: int, options: LaneOptions) -> None:
         """Get ready for a replica, unless that was done."""

@@ -3,7 +3,7 @@
 Any source will do, since names prove bytes. A part goes where the scoreboard sends it; what did not
 come is asked of the next source, until all were asked. A part that takes far longer than parts
 usually take is ordered a second time elsewhere, and whichever comes first counts: nobody waits for
-the slow end of a slow server.
+the slow end of a slow server. A few that did not come are left to the careful way.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _MOST_PATIENCE_S: Final = 5.0
 _LIE_PAUSE_S: Final = 2.0
 """Shorter than for single objects: every byte is checked, and nine good objects of ten from a quick
 source may be more than a slow one has to give."""
+_FEW: Final = 16
+"""So many that did not come are no bulk any more, and nobody else has to wait for them."""
 _MUCH_WORSE: Final = 3.0
 
 
@@ -49,14 +51,14 @@ class Spread:
         )
         self._fqrn = fqrn
         self._emit = emit
-        self._overtaken: set[asyncio.Task[Part] | asyncio.Task[None]] = set()
+        self._overtaken: set[asyncio.Task[Part]] = set()
 
     async def fetch(self, wanted: Sequence[Wanted]) -> list[Part]:
-        """Fetch some objects that belong together; what no part has was not to be had."""
+        """Fetch some objects that belong together; what no part has is for the careful way."""
         parts: list[Part] = []
         asked: set[int] = set()
         left = wanted
-        while left and len(asked) < len(self._urls):
+        while len(left) > (_FEW if asked else 0) and len(asked) < len(self._urls):
             index = self._board.choose(_now_s(), asked, even_suspended=not asked)
             if index is None:
                 break
@@ -66,9 +68,7 @@ class Spread:
         return parts
 
     async def close(self) -> None:
-        """Wait for nobody any more."""
-        for task in self._overtaken:
-            task.cancel()
+        """Wait for those that were overtaken to have stopped."""
         await asyncio.gather(*self._overtaken, return_exceptions=True)
 
     async def _race(self, wanted: Sequence[Wanted], first: int, asked: set[int]) -> Part:
@@ -81,6 +81,7 @@ class Spread:
                 second = self._board.choose(_now_s(), asked, even_suspended=True)
                 if second is not None:
                     asked.add(second)
+                    self._straggles(first)
                     running.add(asyncio.create_task(self._ask(wanted, second)))
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             winner = max((task.result() for task in done), key=lambda part: part.count)
@@ -93,18 +94,21 @@ class Spread:
             raise
         for task in running:
             if not task.done():
-                self._leave_behind(task)
+                self._stop(task)
             elif task.result() is not winner:
-                await self._lanes.drop(task.result())
+                self._lanes.drop(task.result())
         return winner
 
-    def _leave_behind(self, late: asyncio.Task[Part]) -> None:
-        async def drop() -> None:
-            await self._lanes.drop(await late)
+    def _stop(self, late: asyncio.Task[Part]) -> None:
+        self._overtaken.add(late)
+        late.add_done_callback(self._overtaken.discard)
+        late.cancel()
 
-        for task in (late, asyncio.create_task(drop())):
-            self._overtaken.add(task)
-            task.add_done_callback(self._overtaken.discard)
+    def _straggles(self, index: int) -> None:
+        pause_s = self._board.record_straggler(index, _now_s())
+        if pause_s is not None:
+            reason = "others deliver before it again and again"
+            self._emit(SourceSuspended(self._fqrn, self._urls[index], pause_s, reason))
 
     def _patience_s(self, index: int, asked: Collection[int]) -> float | None:
         """How long to wait for a part; None for as long as it takes, since nobody else is left."""
@@ -154,12 +158,10 @@ class Spread:
         return bool(lies)
 
     def _has_rivals(self, index: int) -> bool:
-        """Whether some other source is nearly as good: then nobody needs one that lies."""
+        """Whether some other source is, or may be, nearly as good: then nobody needs a liar."""
         costs_s = self._board.costs_s(_now_s())
-        own_s = costs_s[index]
-        others_s = [each for number, each in enumerate(costs_s) if number != index]
-        best_s = min((each for each in others_s if each is not None), default=None)
-        return best_s is not None and (own_s is None or best_s <= _MUCH_WORSE * own_s)
+        rivals = [n for n in range(len(costs_s)) if n != index and self._board.is_rival(n)]
+        return any(costs_s[number] <= _MUCH_WORSE * costs_s[index] for number in rivals)
 
 
 def _now_s() -> float:

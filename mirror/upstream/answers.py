@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from mirror.errors import NotFound, Refused, Unavailable, UpstreamError, printable
+from mirror.upstream.retry_after import retry_after_s
 
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _GONE: Final = frozenset({404, 410})
 _SHOWN: Final = 200
 
 
-def refusal(url: str, status: int, reason: str, location: str | None) -> UpstreamError | None:
+def refusal(
+    url: str, status: int, reason: str, location: str | None, retry_after: str | None = None
+) -> UpstreamError | None:
     """The error that a status stands for; None for success.
 
     Args:
@@ -19,6 +23,7 @@ def refusal(url: str, status: int, reason: str, location: str | None) -> Upstrea
         status: the number.
         reason: the words behind it, as the server wrote them.
         location: where a redirect points to.
+        retry_after: when the server wants to be asked again.
     """
     if status == 200:
         return None
@@ -26,7 +31,7 @@ def refusal(url: str, status: int, reason: str, location: str | None) -> Upstrea
     if status in _GONE:
         return NotFound(answer)
     if status >= 500 or status in _TRY_AGAIN:
-        return Unavailable(answer)
+        return Unavailable(answer, retry_after_s(retry_after, datetime.now(UTC)))
     if location is not None:
         where = printable(location[:_SHOWN])
         return Refused(f"{answer} to {where}; set follow_redirects if that is right")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,12 +29,6 @@ _STRIKES: Final = 3
 pipelined. Some servers close, or forget what came behind a request."""
 _MANY: Final = 256
 """Pieces of a body, that are then put together: a server may send two bytes at a time."""
-_Pace = Callable[[int, int], float]
-
-
-def unhurried(_requests: int, _received_bytes: int) -> float:
-    """No limit but the adaptive one."""
-    return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,6 @@ class BulkClient:
         server: Server,
         limit: AdaptiveLimit,
         deliver: Callable[[int, bytes | MirrorError], None],
-        pace: _Pace = unhurried,
     ) -> None:
         """Prepare; nothing is sent until `submit`.
 
@@ -71,13 +64,11 @@ class BulkClient:
             server: from where.
             limit: how many requests to have under way.
             deliver: takes what came, at once; must neither raise nor wait.
-            pace: told of requests and of bytes, says how long to wait before the next request.
         """
         self._server = server
         self._start, self._tail = server.heads()
         self._limit = limit
         self._deliver = deliver
-        self._pace = pace
         self._buffer = receiving_buffer()
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Ordered] = deque()
@@ -88,8 +79,6 @@ class BulkClient:
         self._depth = 1  # until a server has kept a connection open
         self._strikes = 0
         self._is_closed = False
-        self._resumes_at = 0.0
-        self._resume: asyncio.TimerHandle | None = None
 
     def submit(self, orders: Iterable[Order]) -> None:
         """Take orders; their bodies come by and by."""
@@ -99,6 +88,12 @@ class BulkClient:
         for connection in list(self._open):
             self._fill(connection)
         self._widen()
+
+    def withdraw(self, numbers: Collection[int]) -> set[int]:
+        """Take back orders; returns those that were not sent yet, and will not be delivered."""
+        withdrawn = {each.number for each in self._queue if each.number in numbers}
+        self._queue = deque(each for each in self._queue if each.number not in withdrawn)
+        return withdrawn
 
     def suspect(self) -> None:
         """What was delivered last was wrong: it may be the answer to another request."""
@@ -111,8 +106,6 @@ class BulkClient:
     def close(self) -> None:
         """Close all connections; what is under way is handed back as an error."""
         self._is_closed = True
-        if self._resume is not None:
-            self._resume.cancel()
         for task in self._tasks:
             task.cancel()
         for connection in list(self._open):
@@ -131,7 +124,7 @@ class BulkClient:
 
     def _fill(self, connection: Connection) -> None:
         """Send as many requests on a connection as it and the limit have room for."""
-        if not self._queue or not connection.is_open or self._must_wait():
+        if not self._queue or not connection.is_open:
             return
         depth = self._depth
         if connection.outstanding > depth // 2:
@@ -145,7 +138,6 @@ class BulkClient:
             return
         batch = [self._queue.popleft() for _ in range(room)]
         self._under_way += room
-        self._wait_for(self._pace(room, 0))
         connection.send(batch)
 
     def _widen(self) -> None:
@@ -154,7 +146,7 @@ class BulkClient:
             return
         for connection in [each for each in self._open if not each.outstanding]:
             self._fill(connection)
-        if not self._queue or self._must_wait():
+        if not self._queue:
             return
         wanted = min(self._limit.value, self._under_way + len(self._queue))
         connections = -(-wanted // self._depth)
@@ -219,33 +211,10 @@ class BulkClient:
             return
         if isinstance(outcome, bytes):
             self._limit.record(self._loop.time(), len(outcome), is_failure=False)
-            self._wait_for(self._pace(0, len(outcome)))
         else:
             is_failure = isinstance(outcome, Unavailable | TooSlow)
             self._limit.record(self._loop.time(), 0, is_failure=is_failure)
         self._deliver(ordered.number, outcome)
-
-    # --- pace -------------------------------------------------------------------------------------
-
-    def _wait_for(self, delay_s: float) -> None:
-        if delay_s > 0:
-            self._resumes_at = max(self._resumes_at, self._loop.time() + delay_s)
-
-    def _must_wait(self) -> bool:
-        if not self._resumes_at:
-            return False
-        if self._loop.time() >= self._resumes_at:
-            self._resumes_at = 0.0
-            return False
-        if self._resume is None:
-            self._resume = self._loop.call_at(self._resumes_at, self._go_on)
-        return True
-
-    def _go_on(self) -> None:
-        self._resume = None
-        for connection in list(self._open):
-            self._fill(connection)
-        self._widen()
 
 
 class _Ordered:

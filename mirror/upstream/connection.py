@@ -76,6 +76,7 @@ class _Answer:
 
     reason: str = ""
     location: str | None = None
+    retry_after: str | None = None
     has_length: bool = False
     received_bytes: int = 0
     is_muted: bool = False
@@ -248,6 +249,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._answer.has_length = value.lower().endswith(b"chunked")
             case b"location":
                 self._answer.location = value.decode("latin-1")
+            case b"retry-after":
+                self._answer.retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is here: success, or the reason why not."""
@@ -260,7 +263,7 @@ class Connection(asyncio.BufferedProtocol):
         answer.has_head = True
         self._overhead_bytes = 0
         self._begin_window()
-        error = refusal(exchange.url, status, answer.reason, answer.location)
+        error = refusal(exchange.url, status, answer.reason, answer.location, answer.retry_after)
         if error is None:
             exchange.began()
         else:

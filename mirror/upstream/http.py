@@ -166,6 +166,9 @@ class _SpeedWindow:
 
 
 def _require_success(response: aiohttp.ClientResponse, url: str) -> None:
-    error = refusal(url, response.status, response.reason or "", response.headers.get("Location"))
+    said = response.headers
+    error = refusal(
+        url, response.status, response.reason or "", said.get("Location"), said.get("Retry-After")
+    )
     if error is not None:
         raise error

@@ -6,9 +6,7 @@
 
 What is taken is counted at once and waited for afterwards, so whoever has a large piece in hand
 need not hold it back in parts, and the order in which many take is the order in which they go on.
-In *t* seconds there go on at most as many as the rate allows in *t* and a tenth. Processes that go
-at the same time get a schedule each, from `Schedule.split`: their parts together never exceed the
-whole, at the cost that one does not get what another leaves.
+In *t* seconds there go on at most as many as the rate allows in *t* and a tenth.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ Values only. A `Schedule` answers for any time of day; who goes by it asks `Sche
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import time
 from itertools import combinations
 
@@ -23,10 +22,6 @@ class Pace:
 
     requests_per_s: float | None = None
     bytes_per_s: float | None = None
-
-    def split(self, count: int) -> Pace:
-        """One of ``count`` equal parts, which together are never more than the whole."""
-        return Pace(_part(self.requests_per_s, count), _part(self.bytes_per_s, count))
 
     def changed_by(self, other: Pace) -> Pace:
         """What the other one says, and this one where it says nothing."""
@@ -80,11 +75,6 @@ class Schedule:
                 return self.usual.changed_by(window.pace)
         return self.usual
 
-    def split(self, count: int) -> Schedule:
-        """For one of ``count`` that go at the same time, in processes of their own."""
-        windows = tuple(replace(each, pace=each.pace.split(count)) for each in self.windows)
-        return Schedule(self.usual.split(count), windows)
-
     @property
     def is_limited(self) -> bool:
         """Whether there is ever anything to wait for."""
@@ -95,9 +85,3 @@ def overlapping(windows: Sequence[Window]) -> list[tuple[int, int]]:
     """The pairs, by their places in the sequence, that leave open which of them counts."""
     pairs = combinations(enumerate(windows), 2)
     return [(one, two) for (one, first), (two, second) in pairs if first.overlaps(second)]
-
-
-def _part(rate: float | None, count: int) -> float | None:
-    if rate is None or count == 1:
-        return rate
-    return math.nextafter(rate / count, 0)  # rounded down: the parts may not add up to more

@@ -94,13 +94,9 @@ class Scoreboard:
         total = sum(worth)
         return tuple(each / total if total else 0.0 for each in worth)
 
-    def costs_s(self, now_s: float) -> tuple[float | None, ...]:
-        """What an object is expected to cost at each source; None where nobody would ask now."""
-        expected = self._expectations(now_s)
-        return tuple(
-            each.cost_s if record.is_available(now_s) else None
-            for each, record in zip(expected, self._records, strict=True)
-        )
+    def costs_s(self, now_s: float) -> tuple[float, ...]:
+        """What an object is expected to cost at each source, suspended or not."""
+        return tuple(each.cost_s for each in self._expectations(now_s))
 
     def _pool(
         self, now_s: float, excluded: Collection[int], expected: list[Expectation]
@@ -207,6 +203,15 @@ class Scoreboard:
         """Whether it gave one usable answer at all, be it that it lacks something."""
         record = self._records[index]
         return record.requests > record.failures
+
+    def is_rival(self, index: int) -> bool:
+        """Whether it could be asked instead of another: it has delivered, or was never tried.
+
+        The reserve has to have shown what it can do, since it is rarely asked.
+        """
+        record = self._records[index]
+        is_untried = index != self._reserve and not (record.requests or record.under_way)
+        return record.until_s is None and (record.deliveries > 0 or is_untried)
 
     def is_suspended(self, index: int) -> bool:
         """Whether it is asked only to see if it is better now, or if nobody else is left."""

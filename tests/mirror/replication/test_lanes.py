@@ -30,7 +30,7 @@ from tests.support import loops
 from tests.support.disks import tiny_disk
 from tests.support.hostile_http import Endless, content, status, truncated
 from tests.support.http_stratum0 import HttpStratum0
-from tests.support.loops import is_cancelled_at, run
+from tests.support.loops import is_cancelled_at, run, turns
 from tests.support.processes import is_over, most_memory_bytes, open_descriptors, started
 from tests.support.tasks import until
 
@@ -126,12 +126,30 @@ def test_what_is_not_revealed_is_forgotten(yard: Yard) -> None:
         async with yard.lanes() as lanes:
             first, second = [await lanes.fetch(wanted(BODIES[n::2])) for n in (0, 1)]
             assert len(yard.temporaries) == len(BODIES)
-            await lanes.drop(first)
-            assert len(yard.temporaries) == second.count
+            lanes.drop(first)
+            until(lambda: len(yard.temporaries) == second.count)
 
     run(main())
     assert not yard.temporaries
     assert not yard.visible
+
+
+def test_what_nobody_waits_for_is_not_fetched(yard: Yard) -> None:
+    """Orders not sent yet are withdrawn, and what comes all the same is thrown away."""
+
+    async def main() -> None:
+        async with yard.lanes() as lanes:
+            await lanes.look([])  # a lane is up
+            waiting = asyncio.create_task(lanes.fetch(wanted(BODIES)))
+            await turns(3)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            part = await lanes.fetch(wanted(BODIES))
+            assert await lanes.reveal(part)
+            until(lambda: not yard.temporaries)
+
+    run(main())
+    assert yard.visible == {path_of(body): body for body in BODIES}
 
 
 def test_nothing_is_not_waited_for(yard: Yard) -> None:
@@ -328,7 +346,7 @@ def test_killed_between_staging_and_revealing(yard: Yard) -> None:
             part = await lanes.fetch(wanted(BODIES))
             os.kill(processes(lanes)[0], signal.SIGKILL)
             assert not await lanes.reveal(part)
-            await lanes.drop(part)
+            lanes.drop(part)
 
     run(main())
     assert not yard.visible

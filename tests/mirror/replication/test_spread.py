@@ -4,17 +4,15 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-import pytest
-
 from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import Corrupted, NotFound, UpstreamError
 from mirror.events import Event, SourceLied, SourceSuspended
 from mirror.replication.lanes import Lanes, NotByLane, Part, Wanted
 from mirror.replication.spread import Spread
-from tests.support.loops import run_timeless, turns
+from tests.support.loops import run_timeless
 
-WANTED = [Wanted(ContentHash.of(Algorithm.SHA1, b"%d" % number), 100) for number in range(8)]
+WANTED = [Wanted(ContentHash.of(Algorithm.SHA1, b"%d" % number), 100) for number in range(40)]
 URLS = ["http://stratum0", "http://one", "http://two"]
 Errors = Mapping[int, UpstreamError]
 
@@ -26,6 +24,7 @@ class FakeLanes:
         sources: by number: which positions fail, and why; an event makes it wait first.
         asked: sources, in the order in which they were asked.
         dropped: parts that nobody needs.
+        cancelled: sources that nobody waits for any more.
     """
 
     def __init__(self, *sources: Callable[[Sequence[Wanted]], Errors]) -> None:
@@ -33,20 +32,25 @@ class FakeLanes:
         self.waits: dict[int, asyncio.Event] = {}
         self.asked: list[int] = []
         self.dropped: list[int] = []
+        self.cancelled: list[int] = []
         self.has_died = False
 
     async def fetch(self, wanted: Sequence[Wanted], source: int) -> Part:
         """As `Lanes.fetch`."""
         self.asked.append(source)
         if source in self.waits:
-            await self.waits[source].wait()
+            try:
+                await self.waits[source].wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(source)
+                raise
         await asyncio.sleep(0)
         failed = self.sources[source](wanted)
         errors = {wanted[position].content_hash: error for position, error in failed.items()}
         sizes = [None if position in failed else 10 for position in range(len(wanted))]
         return Part(wanted, sizes, errors, None if self.has_died else cast("Any", self), source)
 
-    async def drop(self, part: Part) -> None:
+    def drop(self, part: Part) -> None:
         """As `Lanes.drop`."""
         self.dropped.append(part.number)
 
@@ -123,15 +127,14 @@ def test_a_dead_mirror_costs_a_detour() -> None:
 
 
 def test_a_liar_is_named_and_not_asked_again() -> None:
-    """Only what was wrong is asked of another."""
-    spreading = Spreading(good, lying)
-    (first, *_, last) = spreading.fetch(4)
-    assert brought(first) == len(WANTED)
-    assert [len(part.wanted) for part in first] == [len(WANTED), 1]
-    assert brought(last) == len(WANTED)
-    assert spreading.lanes.asked.count(1) == 1
-    (lied,) = [each for each in spreading.events if isinstance(each, SourceLied)]
-    assert (lied.source, lied.reason) == (URLS[1], "other bytes")
+    """As soon as another one has shown what it can do. The few that are left are not bulk."""
+    spreading = Spreading(good, lying, good)
+    fetched = spreading.fetch(10)
+    assert all(brought(parts) >= len(WANTED) - 1 for parts in fetched)
+    assert brought(fetched[-1]) == len(WANTED)
+    assert spreading.lanes.asked.count(1) <= 2
+    lies = {(each.source, each.reason) for each in spreading.events if isinstance(each, SourceLied)}
+    assert lies == {(URLS[1], "other bytes")}
 
 
 def test_a_quick_liar_is_better_than_the_slow() -> None:
@@ -150,7 +153,7 @@ def test_a_quick_liar_is_better_than_the_slow() -> None:
             cast("Lanes", lanes), spreading.urls, Fqrn("test.example.org"), spreading.events.append
         )
         for _ in range(3):  # both become known
-            assert brought(await spread.fetch(WANTED)) == len(WANTED)
+            assert brought(await spread.fetch(WANTED)) >= len(WANTED) - 1
         lanes.asked.clear()
         for _ in range(20):
             await spread.fetch(WANTED[:1] * 2 + WANTED[2:])
@@ -183,9 +186,8 @@ def test_a_lane_that_died_says_nothing_about_a_source() -> None:
     assert len(spreading.lanes.asked) == 10
 
 
-@pytest.mark.parametrize("comes_late", [False, True])
-def test_a_late_part_is_overtaken(*, comes_late: bool) -> None:
-    """It is ordered elsewhere; when it comes after all, nobody keeps it."""
+def test_a_late_part_is_overtaken() -> None:
+    """It is ordered elsewhere, and the late one is told to stop."""
     spreading = Spreading(good, good, good)
     lanes = spreading.lanes
 
@@ -197,13 +199,11 @@ def test_a_late_part_is_overtaken(*, comes_late: bool) -> None:
         parts = await spread.fetch(WANTED)
         assert [part.number for part in parts] == [2]
         assert brought(parts) == len(WANTED)
-        if comes_late:
-            lanes.waits[1].set()
-            await turns(10)
         await spread.close()
 
     run_timeless(main())
-    assert lanes.dropped == ([1] if comes_late else [])
+    assert lanes.dropped == []
+    assert lanes.cancelled == [1]
 
 
 def test_a_late_part_is_overtaken_by_a_doubtful_source_too() -> None:

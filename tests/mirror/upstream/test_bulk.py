@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from aiohttp import web
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import MirrorError, NotFound, TooLarge, TooSlow, Unavailable
-from mirror.upstream.bulk import BulkClient, Order, _Ordered, unhurried
+from mirror.upstream.bulk import BulkClient, Order, _Ordered
 from mirror.upstream.concurrency import AdaptiveLimit, ConcurrencyRange
 from mirror.upstream.lean import Server
 from mirror.upstream.options import HttpOptions
@@ -37,9 +37,8 @@ class Desk:
         self,
         server: Server,
         bounds: ConcurrencyRange = FEW,
-        pace: Callable[[int, int], float] = unhurried,
     ) -> None:
-        self.client = BulkClient(server, AdaptiveLimit(bounds), self._take, pace)
+        self.client = BulkClient(server, AdaptiveLimit(bounds), self._take)
         self.outcomes: Outcomes = {}
         self._ordered = 0
         self._all_here = asyncio.Event()
@@ -258,61 +257,6 @@ def test_every_order_ends_once(host: Host, pauses: list[float], highest: int) ->
     """Whatever the server does; and if it would not end, the loop without time would tell."""
     fetched(host, 60, ConcurrencyRange(initial=16, lowest=1, highest=highest), pauses)
     assert host.most_under_way <= highest
-
-
-# --- pace -----------------------------------------------------------------------------------------
-
-
-def test_requests_keep_the_pace() -> None:
-    """After each bundle it waits as long as it is told to."""
-    host = Host()
-
-    async def main() -> None:
-        desk = Desk(host.server(), pace=lambda requests, _bytes: requests * 0.5)
-        assert right(await desk.fetch(100)) == 100
-        desk.client.close()
-
-    run_timeless(main())
-    for count, (_path, at) in enumerate(host.seen):
-        assert count <= 2 * at + 8  # those of the first bundle
-
-
-def test_bytes_keep_the_pace() -> None:
-    """What has come is counted, whatever it was."""
-    host = Host([Deed.ANSWER, Deed.MISSING])
-    paced_bytes = 0
-
-    def pace(_requests: int, received_bytes: int) -> float:
-        nonlocal paced_bytes
-        paced_bytes += received_bytes
-        return paced_bytes / 10 - asyncio.get_running_loop().time()
-
-    async def main() -> None:
-        desk = Desk(host.server(), pace=pace)
-        outcomes = await desk.fetch(50)
-        desk.client.close()
-        assert paced_bytes == sum(
-            len(each) for each in outcomes.values() if isinstance(each, bytes)
-        )
-        assert host.seen[-1][1] > 10
-
-    run_timeless(main())
-
-
-def test_no_connection_is_opened_only_to_wait() -> None:
-    """A server may close what is idle; opening it again and again would be rude."""
-    host = Host(doors=[Door.SLAMMED])
-
-    async def main() -> None:
-        desk = Desk(host.server(), pace=lambda requests, _bytes: 1000.0 * bool(requests))
-        host.doors = [Door.OPEN, Door.SLAMMED]
-        host.takes = 1
-        desk.order(100)
-        await asyncio.sleep(900)
-        assert host.connections <= FEW.initial
-        desk.client.close()
-
-    run_timeless(main())
 
 
 # --- the end --------------------------------------------------------------------------------------

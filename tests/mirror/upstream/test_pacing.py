@@ -89,21 +89,6 @@ def test_requests_and_bytes_are_counted_apart() -> None:
     assert pacer.delay_s(0, DAY, requests=1) == pytest.approx(0.1)
 
 
-def test_processes_together_are_no_faster() -> None:
-    """Each of eight has an eighth, and all of them at once are the whole."""
-    whole = Schedule(Pace(requests_per_s=80))
-    released: list[float] = []
-    for pacer in [Pacer(whole.split(8)) for _ in range(8)]:
-        now_s = 0.0
-        for _ in range(10):
-            now_s += pacer.delay_s(now_s, DAY, requests=1)
-            released.append(now_s)
-    assert max(released) >= 80 / 80 - BURST_S
-    released.sort()
-    for first, last in combinations(range(len(released)), 2):
-        assert last - first <= 80 * (released[last] - released[first] + BURST_S) + 1e-6
-
-
 def test_each_server_for_itself_and_all_in_sum() -> None:
     """Two repositories of one server share its limit; two servers share the sum."""
     total, source = Schedule(Pace(requests_per_s=30)), Schedule(Pace(requests_per_s=20))

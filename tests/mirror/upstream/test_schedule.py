@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import time
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -70,22 +69,6 @@ def test_overlapping_windows_are_named() -> None:
     late = Window(time(5), time(7), Pace())
     assert overlapping([NIGHT, NOON, late]) == [(0, 2)]
     assert overlapping([NIGHT, NOON]) == []
-
-
-@given(rates, rates, st.integers(1, 64))
-def test_parts_never_add_up_to_more(requests: float, size: float, count: int) -> None:
-    """Exactly, and to hardly less."""
-    schedule = Schedule(Pace(requests, size), (Window(time(1), time(2), Pace(size)),))
-    part = schedule.split(count)
-    wholes = (requests, size, size)
-    parts = (part.usual.requests_per_s, part.usual.bytes_per_s, part.windows[0].pace.requests_per_s)
-    for whole, one in zip(wholes, parts, strict=True):
-        if whole is None:
-            assert one is None
-        else:
-            assert one is not None
-            assert Fraction(whole) * Fraction(999_999, 1_000_000) < Fraction(one) * count
-            assert Fraction(one) * count <= Fraction(whole)
 
 
 def test_whether_anything_is_limited() -> None:
