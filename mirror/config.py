@@ -11,7 +11,7 @@ listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6
 timeout_s = 10.0                    # to connect, to answer, and the window of the next line
 min_bytes_per_s = 1024              # slower than this counts as dead
 retries = 3                         # five times as many while the server answers others
-max_connections = 256
+max_connections = 512
 processes = 2                       # that fetch small objects; 0 for none
 follow_redirects = false
 proxy = "http://proxy:3128"         # default: none
@@ -193,7 +193,7 @@ class FetchSettings(_Pace):
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     min_bytes_per_s: Annotated[int, Field(ge=0)] = 1024
     retries: Annotated[int, Field(ge=0, le=100)] = 3
-    max_connections: Annotated[int, Field(ge=1, le=4096)] = 256
+    max_connections: Annotated[int, Field(ge=1, le=4096)] = 512
     processes: Annotated[int, Field(ge=0, le=64)] = min(2, os.cpu_count() or 1)
     follow_redirects: bool = False
     proxy: ProxyUrl | None = None

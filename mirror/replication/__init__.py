@@ -12,6 +12,7 @@ snapshot      `SnapshotRun`: one attempt to bring one replica to the current rev
 survey        which source has the newest revision that may be believed
 origin        what it asks for beside the trees: root files, certificate, history, meta info
 walk          the tree of catalogs as one pipeline: everything in flight together
+room          how much of it at once
 graph         the decisions of the walk: what is next, what may be committed now
 catalog_file  a stored catalog, unpacked and opened
 transfer      one object from upstream into the store, believed only when its hash is right

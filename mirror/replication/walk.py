@@ -25,6 +25,7 @@ from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.paths import object_path
 from mirror.errors import Failure, FormatError, MirrorError, StoreError
 from mirror.replication.graph import CatalogGraph, CatalogRef, Node
+from mirror.replication.room import Room
 from mirror.store.threads import in_thread
 
 C = TypeVar("C", bound="OpenCatalog")
@@ -88,12 +89,12 @@ class Breadth:
 
     Attributes:
         readers: catalogs being opened and read.
-        batches: of objects, being delivered in bulk.
+        bulk: objects being delivered in bulk.
         deliveries: objects being delivered one by one, those that wait for their commit included.
     """
 
     readers: int = 64
-    batches: int = 8
+    bulk: int = 2048
     deliveries: int = 512
 
 
@@ -109,7 +110,7 @@ class Walk(Generic[C]):
         self._claims: dict[ContentHash, list[Node[C]]] = {}
         """Objects on their way, and the catalogs that wait for each."""
         self._failed: set[ContentHash] = set()
-        self._batches = asyncio.Semaphore(self._breadth.batches)
+        self._bulk = Room(self._breadth.bulk)
         self._slots = asyncio.Semaphore(self._breadth.deliveries)
         self._changed = asyncio.Event()
         self._busy = 0
@@ -194,7 +195,7 @@ class Walk(Generic[C]):
             for content_hash in claimed:
                 self._settle_object(content_hash, None, tasks)
             if missing:
-                await self._batches.acquire()
+                await self._bulk.enter(len(missing))
                 self._busy += 1
                 tasks.create_task(self._deliver_batch(missing, tasks))
 
@@ -230,7 +231,7 @@ class Walk(Generic[C]):
                 self._busy += 1
                 tasks.create_task(self._deliver(ref, tasks))
         finally:
-            self._batches.release()
+            self._bulk.leave(len(refs))
         self._busy -= 1
         self._tell_readers()
 
