@@ -32,6 +32,8 @@ C = TypeVar("C", bound="OpenCatalog")
 
 _BATCH: Final = 256
 """Objects looked at in one go; bounds memory, and the hops between threads."""
+_LEAST_ROOM: Final = 8
+"""What a batch takes up however few objects it has: their catalog waits in memory with them."""
 _REMEMBERED: Final = 100_000
 """Objects known to have failed; beyond that many, memory matters more than a request too many."""
 
@@ -195,7 +197,7 @@ class Walk(Generic[C]):
             for content_hash in claimed:
                 self._settle_object(content_hash, None, tasks)
             if missing:
-                await self._bulk.enter(len(missing))
+                await self._bulk.enter(max(_LEAST_ROOM, len(missing)))
                 self._busy += 1
                 tasks.create_task(self._deliver_batch(missing, tasks))
 
@@ -231,7 +233,7 @@ class Walk(Generic[C]):
                 self._busy += 1
                 tasks.create_task(self._deliver(ref, tasks))
         finally:
-            self._bulk.leave(len(refs))
+            self._bulk.leave(max(_LEAST_ROOM, len(refs)))
         self._busy -= 1
         self._tell_readers()
 

@@ -13,6 +13,8 @@ from typing import Final
 
 _OBJECT_COST_BYTES: Final = 16 * 1024
 """What a request costs beside its bytes, so that tiny objects and large ones compare."""
+_FIRST_GROWTH: Final = 2.0
+"""Until growth has once brought nothing, or harm; as TCP begins."""
 _GROWTH: Final = 1.5
 _SHRINKAGE: Final = 0.7
 _WORTH_IT: Final = 1.05
@@ -38,6 +40,7 @@ class AdaptiveLimit:
         self._limit = float(min(max(bounds.initial, bounds.lowest), bounds.highest))
         self._best_rate = 0.0
         self._best_limit = self._limit
+        self._growth = _FIRST_GROWTH
         self._begin(None)
 
     @property
@@ -66,11 +69,13 @@ class AdaptiveLimit:
 
     def _revise(self, rate: float) -> None:
         if self._failures:
+            self._growth = _GROWTH
             self._limit = max(self._bounds.lowest, self._limit * _SHRINKAGE)
             self._best_rate = 0.0
         elif rate > self._best_rate * _WORTH_IT:
             self._best_rate, self._best_limit = rate, self._limit
-            self._limit = min(self._bounds.highest, self._limit * _GROWTH)
+            self._limit = min(self._bounds.highest, self._limit * self._growth)
         else:
+            self._growth = _GROWTH
             self._limit = self._best_limit  # growth that brought nothing is taken back
             self._best_rate *= _FORGETTING
