@@ -90,7 +90,7 @@ class Spread:
                 winner = max((task.result() for task in done), key=lambda part: part.count)
         except BaseException:
             for task in running:
-                task.cancel()
+                self._stop(task)
             raise
         for task in running:
             if not task.done():

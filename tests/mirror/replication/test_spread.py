@@ -245,3 +245,23 @@ def test_the_overtaker_may_fail() -> None:
         await spread.close()
 
     run_timeless(main())
+
+
+def test_cancelled_nothing_goes_on() -> None:
+    """`close` waits for what was under way to have stopped."""
+    spreading = Spreading(good, good)
+    lanes = spreading.lanes
+
+    async def main() -> None:
+        spread = Spread(
+            cast("Lanes", lanes), spreading.urls, Fqrn("test.example.org"), spreading.events.append
+        )
+        lanes.waits = {0: asyncio.Event(), 1: asyncio.Event()}
+        fetching = asyncio.create_task(spread.fetch(WANTED))
+        await asyncio.sleep(60)  # both were asked by now
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
+        await spread.close()
+        assert sorted(lanes.cancelled) == [0, 1]
+
+    run_timeless(main())
