@@ -265,7 +265,8 @@ class _LaneHandle:
         try:
             return await answer
         except asyncio.CancelledError:
-            if message["do"] == "fetch":
+            if message["do"] == "fetch":  # a dropped part is never answered for
+                self._waiting.pop(number, None)
                 self.drop(number, message["at"])
             raise
 
@@ -318,6 +319,6 @@ class _LaneHandle:
                 self._settle(number, None)
 
     def _settle(self, number: int, reply: dict[str, Any] | None) -> None:
-        answer = self._waiting.pop(number)
-        if not answer.done():
+        answer = self._waiting.pop(number, None)  # None: it was dropped as it was answered
+        if answer is not None and not answer.done():
             answer.set_result(reply)

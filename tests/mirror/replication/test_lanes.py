@@ -147,6 +147,7 @@ def test_what_nobody_waits_for_is_not_fetched(yard: Yard) -> None:
             part = await lanes.fetch(wanted(BODIES))
             assert await lanes.reveal(part)
             until(lambda: not yard.temporaries)
+            assert not any(lane.outstanding for lane in lanes._pool._lanes)
 
     run(main())
     assert yard.visible == {path_of(body): body for body in BODIES}
