@@ -32,6 +32,7 @@ from mirror.cvmfs.content_hash import ContentHash, Suffix
 from mirror.cvmfs.paths import object_path
 from mirror.errors import Corrupted, MirrorError, StoreError
 from mirror.replication.lane_options import LaneOptions
+from mirror.store.base import require_hash
 from mirror.store.local import LocalStore
 from mirror.store.reserve import Reserve
 from mirror.store.staging import Staged, StagedCommit
@@ -130,11 +131,7 @@ class Lane:
 
     def _stage(self, content_hash: ContentHash, body: bytes) -> Staged:
         actual = ContentHash.of(content_hash.algorithm, body, content_hash.suffix)
-        if actual != content_hash:
-            raise Corrupted(
-                f"{object_path(content_hash)} was delivered with the hash {actual} "
-                f"({len(body)} bytes)"
-            )
+        require_hash(content_hash, actual, len(body))
         self._reserve.require(len(body))
         return self._staging.write(content_hash, body)
 

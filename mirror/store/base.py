@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import IO, Protocol, Self
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash
+from mirror.cvmfs.paths import object_path
+from mirror.errors import Corrupted
 
 
 class Upload(Protocol):
@@ -70,6 +72,18 @@ class Upload(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Abort, unless committed."""
+
+
+def require_hash(expected: ContentHash, actual: ContentHash, size_bytes: int) -> None:
+    """The one check that makes delivered bytes an object.
+
+    Raises:
+        Corrupted: they have another hash.
+    """
+    if actual != expected:
+        raise Corrupted(
+            f"{object_path(expected)} was delivered with the hash {actual} ({size_bytes} bytes)"
+        )
 
 
 class ObjectReader(Protocol):

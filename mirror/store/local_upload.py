@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash
-from mirror.cvmfs.paths import object_path
-from mirror.errors import Corrupted, StoreError
+from mirror.errors import StoreError
+from mirror.store.base import require_hash
 from mirror.store.file_errors import translated
 from mirror.store.page_cache import drop_pages
 from mirror.store.threads import in_thread
@@ -144,11 +144,7 @@ class LocalUpload:
                     self._hasher.update(piece)
             self._actual = ContentHash(self._algorithm, self._hasher.digest(), expected.suffix)
         self._is_verified = self._actual == expected
-        if not self._is_verified:
-            raise Corrupted(
-                f"{object_path(expected)} was delivered with the hash {self._actual} "
-                f"({self.size_bytes} bytes)"
-            )
+        require_hash(expected, self._actual, self.size_bytes)
 
     def reopen(self) -> IO[bytes]:
         """As `Upload.reopen`."""

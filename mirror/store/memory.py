@@ -9,7 +9,8 @@ from typing import IO, Self
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.paths import alternative_path, is_root_file, object_path
-from mirror.errors import Corrupted, FormatError, ObjectMissing
+from mirror.errors import FormatError, ObjectMissing
+from mirror.store.base import require_hash
 
 
 class MemoryStore:
@@ -100,8 +101,7 @@ class MemoryUpload:
         if not self._is_open:
             raise RuntimeError("this upload has ended")
         actual = ContentHash.of(self._algorithm, bytes(self._data), expected.suffix)
-        if actual != expected:
-            raise Corrupted(f"{object_path(expected)} was delivered with the hash {actual}")
+        require_hash(expected, actual, self.size_bytes)
         self._is_verified = True
 
     def reopen(self) -> IO[bytes]:

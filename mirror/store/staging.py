@@ -1,7 +1,8 @@
-"""Objects that a publisher stages: written where nobody looks, then named all at once.
+"""Objects that several processes stage: written where nobody looks, then named all at once.
 
-Compression is spread over processes, so whatever they need to know fits into a small value that
-can be sent to them. One process, the one that has all results, syncs and reveals.
+A publisher spreads compression over processes, a snapshot spreads fetching, so whatever they need
+to know fits into a small value that can be sent to them. One process syncs before anything gets its
+name.
 """
 
 from __future__ import annotations
@@ -85,9 +86,7 @@ class Staging:
             StoreFull, StoreUnavailable: what was not revealed stays hidden.
         """
         syncfs(self.root)
-        with translated(self.root):
-            for temporary, target, _ in staged:
-                os.replace(temporary, target)  # noqa: PTH105 - as above
+        StagedCommit(self.root, tuple(staged)).reveal()
 
     def discard(self, staged: Staged) -> None:
         """Remove an object that was not revealed."""
