@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Protocol
+from typing import IO, Final, Protocol
 
 from mirror.cvmfs.catalog import Catalog, NestedRef, ObjectRef
 from mirror.cvmfs.content_hash import ContentHash
@@ -29,7 +29,7 @@ from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.served_tree import ServedTree
 from mirror.replication.transfer import fetch_verified
 from mirror.store.base import ObjectReader, ObjectStore, Upload
-from mirror.store.threads import in_thread, open_in_thread
+from mirror.store.threads import open_in_thread
 from mirror.upstream.base import Upstream
 
 _SMALL_CATALOG_BYTES: Final = 128 * 1024
@@ -264,27 +264,36 @@ class Fetching:
         """Unpack and open verified bytes, and what we serve at the same place."""
         is_small = upload.size_bytes <= _SMALL_CATALOG_BYTES
         served = self._served.at(ref)
-        packed = None
-        if served is not None:
-            packed = await in_thread(lambda: self._served.packed(served))
-            is_small &= packed is None or isinstance(packed, BytesIO)
+        if served is None:
+            packed: IO[bytes] | None = None
+        else:
+            packed = await open_in_thread(lambda: self._served.packed(served))
+            is_small &= isinstance(packed, BytesIO)
 
         def unpack() -> FetchedCatalog:
             fetched = self._unpack(ref, upload)
-            if packed is not None and served is not None:
-                fetched.before = self._served.opened(packed, served, ref)
+            try:
+                if packed is not None and served is not None:
+                    fetched.before = self._served.opened(packed, served, ref)
                 if fetched.before is not None:
                     fetched.nested = self._served.without_served(fetched.nested, fetched.before)
+            except BaseException:
+                fetched.close()
+                raise
             return fetched
 
-        if is_small:
-            return unpack()
-        await self._large.acquire()
         try:
-            fetched = await open_in_thread(unpack)
-        except BaseException:
-            self._large.release()
-            raise
+            if is_small:
+                return unpack()
+            await self._large.acquire()
+            try:
+                fetched = await open_in_thread(unpack)
+            except BaseException:
+                self._large.release()
+                raise
+        finally:
+            if packed is not None:
+                packed.close()
         fetched.done = self._large.release
         return fetched
 

@@ -49,12 +49,12 @@ class ServedTree:
             return self._root
         return self._replaced.pop(ref.hash, None) if ref.role is Role.NESTED else None
 
-    def packed(self, served: ContentHash) -> IO[bytes] | None:
-        """Its bytes as stored, in memory if there are few; None if it is not here. Blocks."""
+    def packed(self, served: ContentHash) -> IO[bytes]:
+        """Its bytes as stored, in memory if there are few; none if it is not here. Blocks."""
         try:
             file = self._here.open_object(served)
         except ObjectMissing:
-            return None
+            return BytesIO()
         start = file.read(_IN_MEMORY_BYTES)
         if len(start) < _IN_MEMORY_BYTES:
             file.close()

@@ -4,12 +4,16 @@ import zlib
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from mirror.cvmfs.catalog import Catalog
 from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
 from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST, object_path
+from mirror.errors import StoreUnavailable
+from mirror.replication import served_tree
 from mirror.store.memory import MemoryStore
 from tests.support.publisher import Repository, Tree
 from tests.support.replicas import Mirror
@@ -21,11 +25,17 @@ NEW = ContentHash.of(Algorithm.SHA1, zlib.compress(b"brand new"))
 
 
 class AttentiveStore(MemoryStore):
-    """Remembers what was looked for."""
+    """Remembers what was looked for, and what was opened."""
 
     def __init__(self) -> None:
         super().__init__()
         self.looked_for: list[ContentHash] = []
+        self.opened: list[IO[bytes]] = []
+
+    def open_object(self, content_hash: ContentHash) -> IO[bytes]:
+        """As `MemoryStore.open_object`."""
+        self.opened.append(super().open_object(content_hash))
+        return self.opened[-1]
 
     async def present(self, hashes: Collection[ContentHash]) -> set[ContentHash]:
         """As `MemoryStore.present`."""
@@ -101,3 +111,30 @@ def test_a_repair_looks_at_everything(mirror: Mirror, store: AttentiveStore) -> 
     mirror.snapshot(SOON, repairs=True)
     mirror.require_current()
     assert lost in store.objects
+
+
+@pytest.mark.parametrize("in_memory_bytes", [0, 2**20])
+def test_what_is_compared_with_is_closed_whatever_happens(
+    mirror: Mirror, store: AttentiveStore, monkeypatch: pytest.MonkeyPatch, in_memory_bytes: int
+) -> None:
+    """Large or small, and though the disk fails right then."""
+    monkeypatch.setattr(served_tree, "_IN_MEMORY_BYTES", in_memory_bytes)
+    closed: list[Catalog] = []
+    close = Catalog.close
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("the disk reports an error")
+
+    def closing(catalog: Catalog) -> None:
+        closed.append(catalog)
+        close(catalog)
+
+    monkeypatch.setattr(served_tree.ServedTree, "opened", fail)
+    monkeypatch.setattr(Catalog, "close", closing)
+    mirror.repository.publish(CHANGED)
+    store.opened.clear()
+    with pytest.raises(StoreUnavailable):
+        mirror.snapshot(SOON)
+    assert closed
+    assert store.opened
+    assert all(file.closed for file in store.opened)
