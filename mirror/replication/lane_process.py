@@ -44,7 +44,12 @@ class _Door:
 async def _serve(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as ours:
         reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
-        door = _Door(writer.write)
+
+        def reply(message: bytes) -> None:
+            if not writer.is_closing():  # else nobody hears it, and asyncio would log every attempt
+                writer.write(message)
+
+        door = _Door(reply)
         try:
             while message := await reader.readline():
                 door.hear(message)

@@ -134,7 +134,7 @@ def test_flipped_objects(mirror: Mirror) -> None:
 @pytest.mark.parametrize("full", [True, False])
 def test_catalogs(mirror: Mirror, *, is_lost: bool, full: bool) -> None:
     """A missing or damaged one is always found, and does not hide what else is wrong."""
-    objects, lost = memory(mirror).objects, content(mirror, b"hello")
+    objects, lost = memory(mirror).objects, content(mirror, b"other")
     nested = next(
         each for each in objects if each.suffix is Suffix.CATALOG and _at(mirror, each, "/app")
     )
@@ -145,7 +145,7 @@ def test_catalogs(mirror: Mirror, *, is_lost: bool, full: bool) -> None:
     del objects[lost]
     report = mirror.check(full=full)
     assert [(name, place) for name, place, _ in damage(report)] == sorted(
-        [(object_path(nested), "/app"), (object_path(lost), "/")]
+        [(object_path(nested), "/app"), (object_path(lost), "/other")]
     )
 
 
