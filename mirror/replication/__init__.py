@@ -11,6 +11,7 @@ Two laws rule this room, and every replica ever made by cvmfs_server obeys them 
 snapshot      `SnapshotRun`: one attempt to bring one replica to the current revision
 survey        which source has the newest revision that may be believed
 origin        what it asks for beside the trees: root files, certificate, history, meta info
+meanwhile     what is needed later is begun now
 walk          the tree of catalogs as one pipeline: everything in flight together
 room          how much of it at once
 graph         the decisions of the walk: what is next, what may be committed now

@@ -23,7 +23,8 @@ from mirror.cvmfs.paths import (
     alternative_path,
     object_path,
 )
-from mirror.errors import Corrupted, NotFound, Refused
+from mirror.errors import CertificateNotListed, Corrupted, NotFound, Refused, WhitelistExpired
+from mirror.replication.meanwhile import meanwhile
 from mirror.replication.transfer import fetch_verified
 from mirror.store.base import ObjectReader, ObjectStore, Upload
 from mirror.store.threads import in_thread
@@ -72,15 +73,23 @@ class Origin:
     ) -> Ensemble:
         """Manifest, certificate and whitelist, in the order that trust demands.
 
+        The whitelist is on its way from the beginning. Where it speaks against the manifest it is
+        asked for once more: it may be the older of the two.
+
         Raises:
             UpstreamError, TrustError, FormatError: why they cannot be had or believed.
         """
         trusted = TrustedEnsemble(anchor, now, served=served, limits=self._limits)
-        raw_manifest = await self.root_file(MANIFEST)
-        due = trusted.accept_manifest(raw_manifest)
-        has_alternatives = Manifest.parse(raw_manifest).has_alternative_paths
-        path = alternative_path(due) if has_alternatives else object_path(due)
-        trusted.accept_certificate(await self._certificate(due, path))
+        async with meanwhile(self.root_file(WHITELIST)) as whitelist:
+            raw_manifest = await self.root_file(MANIFEST)
+            due = trusted.accept_manifest(raw_manifest)
+            has_alternatives = Manifest.parse(raw_manifest).has_alternative_paths
+            path = alternative_path(due) if has_alternatives else object_path(due)
+            trusted.accept_certificate(await self._certificate(due, path))
+            try:
+                return trusted.accept_whitelist(await whitelist)
+            except (CertificateNotListed, WhitelistExpired):
+                pass  # it may have been renewed between our two requests, and then the manifest
         return trusted.accept_whitelist(await self.root_file(WHITELIST))
 
     async def root_file(self, name: str) -> bytes:

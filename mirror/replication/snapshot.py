@@ -8,7 +8,8 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from mirror.replication.fetching import Bulk, Fetching, Lineage, Site
 from mirror.replication.graph import CatalogRef, Role
 from mirror.replication.hash_set import HashSet
 from mirror.replication.lock import replica_lock
+from mirror.replication.meanwhile import meanwhile
 from mirror.replication.origin import Named, Origin
 from mirror.replication.publication import Publication, publish
 from mirror.replication.reflog_file import ReflogFile
@@ -33,6 +35,7 @@ from mirror.replication.replica import Replica, served_manifest
 from mirror.replication.survey import Survey
 from mirror.replication.tallying import Tallying
 from mirror.replication.walk import Walk
+from mirror.store.base import ObjectStore
 from mirror.store.memory import MemoryStore
 from mirror.trust.trusted_ensemble import Ensemble
 from mirror.upstream.base import Upstream
@@ -164,9 +167,8 @@ class SnapshotRun:
         counted = HashSet()
         try:
             tally = Tallying(elsewhere, self._lineage(manifest), self._store, counted)
-            async with self._origin.named(manifest, elsewhere.store) as named:
-                tags = await self._origin.tags(self._replica.fqrn, manifest, named)
-            await self._walk(tally, manifest, tags)
+            async with self._walked(tally, manifest, elsewhere.store):
+                pass  # counted
         finally:
             counted.close()
         return SnapshotPlan(
@@ -212,28 +214,34 @@ class SnapshotRun:
             return self._report(manifest, None)
         visitor = Repairing if self._options.repairs else Fetching
         fetching = visitor(self._site, self._lineage(manifest))
-        async with self._origin.named(manifest, self._store) as named:
-            tags = await self._origin.tags(self._replica.fqrn, manifest, named)
-            await self._walk(fetching, manifest, tags)
+        async with self._walked(fetching, manifest, self._store) as (named, tags):
             await self._commit_named(ensemble, named)
         await self._publish(ensemble, await self._reflog(manifest, tags, fetching))
         return self._report(manifest, fetching)
 
-    async def _walk(self, fetching: Fetching, manifest: Manifest, tags: Sequence[Tag]) -> None:
-        """The head with its predecessors, then what only tags still name; all or nothing."""
+    @asynccontextmanager
+    async def _walked(
+        self, fetching: Fetching, manifest: Manifest, store: ObjectStore
+    ) -> AsyncIterator[tuple[Named, Sequence[Tag]]]:
+        """The head with its predecessors, then what only tags still name; all or nothing.
+
+        The history, which tells the tags, comes beside the head.
+        """
         limits, breadth = self._replica.limits, self._replica.breadth
         head = CatalogRef(
             manifest.root_catalog, "", Role.HEAD, manifest.root_catalog_bytes, "the manifest"
         )
         walk = Walk(fetching, limits, breadth)  # one: what failed once is not asked for again
-        await walk.run([head])
-        roots = {tag.root_catalog: tag for tag in tags}
-        await walk.run(
-            CatalogRef(root, "", Role.TAG, tag.root_bytes, f"tag {tag.name}")
-            for root, tag in roots.items()
-        )
-        if fetching.failure_count:
-            raise SnapshotFailed(fetching.failures, fetching.failure_count)
+        async with (
+            meanwhile(walk.run([head])) as walking,
+            self._origin.named(manifest, store) as named,
+        ):
+            tags = await self._origin.tags(self._replica.fqrn, manifest, named)
+            await walking
+            await walk.run(_tagged(tags))
+            if fetching.failure_count:
+                raise SnapshotFailed(fetching.failures, fetching.failure_count)
+            yield named, tags
 
     async def _commit_named(self, ensemble: Ensemble, named: Named) -> None:
         """Certificate, meta info, history: whatever of them is not here yet."""
@@ -288,3 +296,9 @@ class SnapshotRun:
             stored_objects=fetching.stored_objects if fetching else 0,
             stored_bytes=fetching.stored_bytes if fetching else 0,
         )
+
+
+def _tagged(tags: Sequence[Tag]) -> Iterator[CatalogRef]:
+    """The roots that tags name, each once."""
+    for root, tag in {tag.root_catalog: tag for tag in tags}.items():
+        yield CatalogRef(root, "", Role.TAG, tag.root_bytes, f"tag {tag.name}")

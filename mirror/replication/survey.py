@@ -19,6 +19,7 @@ from datetime import datetime
 from mirror.cvmfs.manifest import Manifest
 from mirror.errors import FormatError, MirrorError, Refused, Rollback, TrustError, UpstreamError
 from mirror.events import Emit, SourcePassedOver
+from mirror.replication.meanwhile import meanwhile
 from mirror.replication.origin import Origin
 from mirror.replication.replica import Replica
 from mirror.trust.newest import Offer, newest
@@ -86,10 +87,11 @@ class Survey:
         patiently = self._sources.patiently
         if accepts_rollback or len(patiently) == 1:
             origin = self._origin(patiently[_STRATUM0])
-            await origin.require_replica_permission()
             not_before = None if accepts_rollback else served
-            ensemble = await origin.accept_ensemble(self._replica.anchor, self._now, not_before)
-            return Found(origin, ensemble)
+            accepting = origin.accept_ensemble(self._replica.anchor, self._now, not_before)
+            async with meanwhile(accepting) as ensemble:
+                await origin.require_replica_permission()  # this counts first
+                return Found(origin, await ensemble)
         findings = await self._ask(dict(enumerate(self._sources.once)))
         again = _worth_asking_again(findings, served)
         if again:
@@ -112,17 +114,18 @@ class Survey:
 
     async def _visit(self, upstream: Upstream, *, is_stratum0: bool) -> _Finding:
         origin, source = self._origin(upstream), upstream.source
-        try:
-            ensemble = await origin.accept_ensemble(self._replica.anchor, self._now, None)
-        except (UpstreamError, TrustError, FormatError) as error:
-            return _Finding(origin, source, error=error)
-        if is_stratum0:
+        permitting = origin.require_replica_permission() if is_stratum0 else asyncio.sleep(0)
+        async with meanwhile(permitting) as permission:
             try:
-                await origin.require_replica_permission()
+                ensemble = await origin.accept_ensemble(self._replica.anchor, self._now, None)
+            except (UpstreamError, TrustError, FormatError) as error:
+                return _Finding(origin, source, error=error)
+            try:
+                await permission
             except UpstreamError as error:
                 is_forbidden = isinstance(error, Refused)
                 return _Finding(origin, source, error=error, is_forbidden=is_forbidden)
-        return _Finding(origin, source, Offer(source, ensemble))
+            return _Finding(origin, source, Offer(source, ensemble))
 
     def _origin(self, upstream: Upstream) -> Origin:
         return Origin(upstream, self._replica.store, self._replica.limits)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from mirror.cvmfs.content_hash import Algorithm, ContentHash, Suffix
 from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.manifest import Manifest
-from mirror.cvmfs.paths import MANIFEST, object_path
-from mirror.errors import Corrupted, FormatError, MirrorError, NameMismatch, ObjectMissing, TooLarge
+from mirror.cvmfs.paths import MANIFEST, WHITELIST, object_path
+from mirror.errors import (
+    Corrupted,
+    FormatError,
+    MirrorError,
+    NameMismatch,
+    ObjectMissing,
+    TooLarge,
+    WhitelistExpired,
+)
 from mirror.replication.origin import Named, Origin, read_object, tags_of
 from mirror.store.memory import MemoryStore
+from mirror.upstream.base import Body
 from tests.support.clock import NOW
 from tests.support.databases import history_database
 from tests.support.faults import Fault, corrupted, endless, truncated
@@ -71,6 +82,38 @@ def test_a_certificate_that_is_here_is_not_asked_for(desk: Desk) -> None:
     desk.store.objects[desk.name(Suffix.CERTIFICATE)] = b"damaged"
     desk.accept()
     assert path in desk.stratum0.paths
+
+
+def renewed_after(desk: Desk, first: bytes) -> None:
+    """Let the first request for the whitelist come a moment too early."""
+    renewed = desk.repository.files[WHITELIST]
+    desk.repository.files[WHITELIST] = first
+
+    def renew(body: Body) -> Body:
+        desk.repository.files[WHITELIST] = renewed
+        del desk.stratum0.faults[WHITELIST]
+        return body
+
+    desk.stratum0.faults[WHITELIST] = renew
+
+
+def test_a_whitelist_older_than_the_manifest(desk: Desk) -> None:
+    """The publisher renewed it between two requests of ours: it is asked for once more."""
+    fresh = desk.repository.files[WHITELIST]
+    desk.repository.write_whitelist(expires_at=NOW - timedelta(days=1))
+    expired = desk.repository.files[WHITELIST]
+    desk.repository.files[WHITELIST] = fresh
+    renewed_after(desk, expired)
+    desk.accept()
+    assert desk.stratum0.paths.count(WHITELIST) == 2
+
+
+def test_a_whitelist_that_stays_wrong(desk: Desk) -> None:
+    """It is asked for once more, and not for ever."""
+    desk.repository.write_whitelist(expires_at=NOW - timedelta(days=1))
+    with pytest.raises(WhitelistExpired):
+        desk.accept()
+    assert desk.stratum0.paths.count(WHITELIST) == 2
 
 
 @pytest.mark.parametrize(
