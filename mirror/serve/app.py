@@ -1,129 +1,192 @@
-"""The aiohttp application: one handler, since everything served is a file of the trees."""
+"""aiohttp's side: every request that is not plain, or not ours.
+
+Answers here and on the fast path are the same, header by header; the differential test sees to it.
+"""
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
-import re
-import stat
-from functools import partial
-from pathlib import Path
-from typing import IO, Final
+import secrets
+from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDict
 
-from mirror.serve.resources import NOT_FOUND_HEADERS, Resource, resource
-from mirror.store.threads import in_thread
+from mirror.serve.clock import SERVER
+from mirror.serve.content import Found, Outcome
+from mirror.serve.gate import ACCOUNT, Gate
+from mirror.serve.ranges import Part, Unsatisfiable, parts
+from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, resource
 
-_SLICE_BYTES: Final = 256 * 1024
-_NO_SUCH_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
-_ONE_RANGE: Final = re.compile(r"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})", re.ASCII)
+_SLICE_BYTES: Final = 128 * 1024
 _ROBOTS: Final = "User-agent: *\nDisallow: /\n"
-_log: Final = logging.getLogger(__name__)
-STORAGE: Final = web.AppKey("storage", Path)
+_ALLOWED: Final = {"Allow": "GET, HEAD"}
 
 
-def create_app(storage: Path) -> web.Application:
-    """Serve all replicas below ``storage``."""
-    app = web.Application()
-    app[STORAGE] = storage
+def create_app(gate: Gate) -> web.Application:
+    """Serve what is on the gate's shelf."""
+    app = web.Application(middlewares=[_bookkeeping(gate)])
     app.router.add_get("/robots.txt", _robots)
-    app.router.add_get("/{path:.*}", _serve)
+    app.router.add_get("/{path:.*}", _Objects(gate).answer)
     return app
 
 
-async def _robots(_request: web.Request) -> web.StreamResponse:
+def _bookkeeping(gate: Gate) -> Middleware:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        may_go_on = gate.connection_of(request).begin(request)
+        try:
+            response = await handler(request)
+        except web.HTTPException as refusal:
+            response = _refused(refusal)
+        if not may_go_on:
+            response.force_close()
+        if not response.prepared:
+            response.headers.setdefault("Server", SERVER)
+        return response
+
+    return middleware
+
+
+def _refused(refusal: web.HTTPException) -> web.Response:
+    """An error of the router's, in our words: nothing of it may be kept."""
+    headers = dict(NOT_FOUND_HEADERS)
+    if refusal.status == 405:
+        headers |= _ALLOWED
+    text = f"{refusal.status}: {refusal.reason}\n"
+    return web.Response(status=refusal.status, text=text, headers=headers)
+
+
+async def _robots(request: web.Request) -> web.StreamResponse:
+    request[ACCOUNT] = Kind.OTHER, Outcome.HIT_MEMORY, len(_ROBOTS)
     return web.Response(text=_ROBOTS, headers={"Cache-Control": "public, max-age=86400"})
 
 
-async def _serve(request: web.Request) -> web.StreamResponse:
-    found = resource(request.path)
-    if found is None:
-        return _not_found()
-    path = request.app[STORAGE] / found.path
-    file = await in_thread(lambda: _open_regular(path))
-    if file is None:
-        return _not_found()
-    try:
-        return await _send(request, found, file)
-    finally:
-        file.close()
+class _Objects:
+    """Objects, root files, and the list of repositories."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """GET or HEAD, in whole or in parts."""
+        wanted = resource(request.path)
+        if wanted is None:
+            return _not_found(request, Kind.OTHER)
+        try:
+            found = await self._gate.shelf.find(wanted, is_fresh=_is_fresh(request))
+        except OSError as error:
+            self._gate.complain(request.raw_path.encode(), error)
+            return _unavailable(request, wanted.kind)
+        if found is None:
+            return _not_found(request, wanted.kind)
+        try:
+            wanted_parts = parts(request.headers.get("Range", ""), found.body.size_bytes)
+        except Unsatisfiable:
+            size = found.body.size_bytes
+            request[ACCOUNT] = wanted.kind, Outcome.ERROR, 0
+            headers = {"Content-Range": f"bytes */{size}", **NOT_FOUND_HEADERS}
+            return web.Response(status=416, headers=headers)
+        return await _Answer(self._gate, request, found).send(wanted_parts)
 
 
-def _open_regular(path: Path) -> IO[bytes] | None:
-    """Open a regular file, never a link, a pipe or a directory; None if there is none.
+class _Answer:
+    """One answer with a body of ours."""
 
-    Raises:
-        web.HTTPServiceUnavailable: there may be one, but this server cannot read it now.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _NO_SUCH_FILE:
-            return None
-        _log.error("%s: %s", path, error.strerror)
-        raise web.HTTPServiceUnavailable(headers=NOT_FOUND_HEADERS) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    return os.fdopen(descriptor, "rb", buffering=0)
+    def __init__(self, gate: Gate, request: web.Request, found: Found) -> None:
+        self._gate = gate
+        self._request = request
+        self._found = found
+        self._sent_bytes = 0
+        self._note()
 
+    async def send(self, wanted: list[Part]) -> web.StreamResponse:
+        """All of it, one part, or several."""
+        size = self._found.body.size_bytes
+        if not wanted:
+            response = self._response(200, size)
+            pieces = [(b"", (0, size))]
+        elif len(wanted) == 1:
+            first, end = wanted[0]
+            response = self._response(206, end - first)
+            response.headers["Content-Range"] = f"bytes {first}-{end - 1}/{size}"
+            pieces = [(b"", wanted[0])]
+        else:
+            response, pieces = self._several(wanted)
+        try:
+            await response.prepare(self._request)
+            if self._request.method != "HEAD":
+                for before, part in pieces:
+                    await self._write(response, before, part)
+        except ConnectionError:
+            pass  # the client left; what it got is noted
+        self._note()
+        return response
 
-async def _send(request: web.Request, found: Resource, file: IO[bytes]) -> web.StreamResponse:
-    size_bytes = os.fstat(file.fileno()).st_size
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": found.content_type,
-            "Cache-Control": found.cache_control,
-            "Accept-Ranges": "bytes",
-        }
-    )
-    try:
-        first, end = _range(request, size_bytes)
-    except ValueError:
-        return web.Response(status=416, headers={"Content-Range": f"bytes */{size_bytes}"})
-    if (first, end) != (0, size_bytes):
-        response.set_status(206)
-        response.headers["Content-Range"] = f"bytes {first}-{end - 1}/{size_bytes}"
-    response.content_length = end - first
-    await response.prepare(request)
-    if request.method != "HEAD":
+    def _response(self, status: int, length: int) -> web.StreamResponse:
+        headers = CIMultiDict([("Date", self._gate.clock.date), ("Server", SERVER)])
+        headers.extend(self._found.resource.headers(length))
+        return web.StreamResponse(status=status, headers=headers)
+
+    def _several(self, wanted: list[Part]) -> tuple[web.StreamResponse, list[tuple[bytes, Part]]]:
+        """A multipart answer (RFC 9110, 14.6)."""
+        boundary = secrets.token_hex(16)
+        size, content_type = self._found.body.size_bytes, self._found.resource.content_type
+        pieces: list[tuple[bytes, Part]] = [
+            (
+                (
+                    f"\r\n--{boundary}\r\nContent-Type: {content_type}\r\n"
+                    f"Content-Range: bytes {first}-{end - 1}/{size}\r\n\r\n"
+                ).encode(),
+                (first, end),
+            )
+            for first, end in wanted
+        ]
+        pieces.append((f"\r\n--{boundary}--\r\n".encode(), (0, 0)))
+        length = sum(len(before) + end - first for before, (first, end) in pieces)
+        response = self._response(206, length)
+        response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+        return response, pieces
+
+    async def _write(self, response: web.StreamResponse, before: bytes, part: Part) -> None:
+        if before:
+            await response.write(before)
+            self._sent_bytes += len(before)
+        first, end = part
         while first < end:
-            wanted = min(_SLICE_BYTES, end - first)
-            piece = await in_thread(partial(os.pread, file.fileno(), wanted, first))
+            piece = await self._piece(first, min(first + _SLICE_BYTES, end))
             if not piece:
-                # cut short on the disk: closing early tells the client, a padded body would not
-                request.protocol.force_close()
-                break
+                # closing early tells the client, a padded body would not
+                self._request.protocol.force_close()
+                raise ConnectionResetError
             await response.write(piece)
             first += len(piece)
-    return response
+            self._sent_bytes += len(piece)
+
+    async def _piece(self, first: int, end: int) -> bytes | bytearray | memoryview:
+        piece = self._found.body.at_hand(first, end)
+        try:
+            return piece if piece is not None else await self._found.body.read(first, end)
+        except OSError as error:
+            self._gate.complain(self._request.raw_path.encode(), error)
+            return b""
+
+    def _note(self) -> None:
+        found = self._found
+        self._request[ACCOUNT] = found.resource.kind, found.outcome, self._sent_bytes
 
 
-def _range(request: web.Request, size_bytes: int) -> tuple[int, int]:
-    """First byte and the one after the last.
-
-    The whole file unless exactly one well-formed range is asked for (RFC 9110, 14.2: anything else
-    is ignored).
-
-    Raises:
-        ValueError: no byte of the file is in the range.
-    """
-    match = _ONE_RANGE.fullmatch(request.headers.get("Range", ""))
-    if match is None:
-        return 0, size_bytes
-    first, last = match.groups()
-    if not first:
-        start, end = max(0, size_bytes - int(last)), size_bytes
-    elif last and int(last) < int(first):
-        return 0, size_bytes
-    else:
-        start, end = int(first), min(int(last) + 1 if last else size_bytes, size_bytes)
-    if start >= end:
-        raise ValueError(match[0])
-    return start, end
+def _is_fresh(request: web.Request) -> bool:
+    """Whether the client asks for the origin's bytes, as it does after wrong ones (C.1)."""
+    asked = request.headers.get("Cache-Control", "") + request.headers.get("Pragma", "")
+    return "no-cache" in asked.lower()
 
 
-def _not_found() -> web.Response:
+def _not_found(request: web.Request, kind: Kind) -> web.Response:
+    request[ACCOUNT] = kind, Outcome.ERROR, 0
     return web.Response(status=404, text="404: Not Found\n", headers=NOT_FOUND_HEADERS)
+
+
+def _unavailable(request: web.Request, kind: Kind) -> web.Response:
+    request[ACCOUNT] = kind, Outcome.ERROR, 0
+    return web.Response(status=503, text="503: Service Unavailable\n", headers=NOT_FOUND_HEADERS)

@@ -14,12 +14,20 @@ A 404 must not be remembered: the object may be here in a second.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Final
 
 from mirror.cvmfs.content_hash import ContentHash, Suffix
 from mirror.cvmfs.fqrn import Fqrn
-from mirror.cvmfs.paths import is_immutable, is_root_file, object_path
+from mirror.cvmfs.paths import (
+    MANIFEST,
+    WHITELIST,
+    WHITELIST_PKCS7,
+    is_immutable,
+    is_root_file,
+    object_path,
+)
 from mirror.errors import FormatError
 
 _PREFIX: Final = "/cvmfs/"
@@ -30,6 +38,25 @@ _FOR_EVER: Final = "public, max-age=259200, immutable"
 NOT_FOUND_HEADERS: Final = {"Cache-Control": "no-store"}
 
 
+class Kind(StrEnum):
+    """What is asked for, as metrics and logs tell it apart (contract E.2)."""
+
+    MANIFEST = "manifest"
+    WHITELIST = "whitelist"
+    CATALOG = "catalog"
+    OBJECT = "object"
+    GEO = "geo"
+    INFO = "info"
+    OTHER = "other"
+
+
+_ROOT_KINDS: Final = {
+    MANIFEST: Kind.MANIFEST,
+    WHITELIST: Kind.WHITELIST,
+    WHITELIST_PKCS7: Kind.WHITELIST,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A file that may be served.
@@ -38,11 +65,27 @@ class Resource:
         path: below the storage directory.
         content_type: for the answer.
         cache_control: likewise.
+        kind: for metrics.
     """
 
     path: PurePosixPath
     content_type: str
     cache_control: str
+    kind: Kind
+
+    @property
+    def is_immutable(self) -> bool:
+        """Whether it can never change, so that it may be kept and served without another look."""
+        return self.cache_control == _FOR_EVER
+
+    def headers(self, size_bytes: int) -> tuple[tuple[str, str], ...]:
+        """What goes with its bytes, in the order in which it goes out."""
+        return (
+            ("Content-Type", self.content_type),
+            ("Cache-Control", self.cache_control),
+            ("Accept-Ranges", "bytes"),
+            ("Content-Length", str(size_bytes)),
+        )
 
 
 def resource(path: str) -> Resource | None:
@@ -63,11 +106,13 @@ def resource(path: str) -> Resource | None:
     except FormatError:
         return None
     if is_immutable(inside):
-        return Resource(_below(fqrn, inside), "application/octet-stream", _FOR_EVER)
+        kind = Kind.CATALOG if inside.endswith(Suffix.CATALOG.value) else Kind.OBJECT
+        return Resource(_below(fqrn, inside), "application/octet-stream", _FOR_EVER, kind)
     if is_root_file(inside):
         is_json = inside.endswith(".json")
         content_type = "application/json" if is_json else "application/x-cvmfs"
-        return Resource(_below(fqrn, inside), content_type, _MINUTE)
+        kind = _ROOT_KINDS.get(inside, Kind.INFO if is_json else Kind.OTHER)
+        return Resource(_below(fqrn, inside), content_type, _MINUTE, kind)
     return None
 
 
@@ -79,7 +124,7 @@ def _info(inside: str) -> Resource | None:
     version, _, name = inside.partition("/")
     if version != "v1" or name not in _INFO:
         return None
-    return Resource(PurePosixPath("info", "v1", name), "application/json", _MINUTE)
+    return Resource(PurePosixPath("info", "v1", name), "application/json", _MINUTE, Kind.INFO)
 
 
 def _alternative(name: str) -> ContentHash:

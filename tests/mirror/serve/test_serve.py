@@ -164,9 +164,9 @@ def test_a_range_that_cannot_be(url: str, header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["bytes=0-1,5-6", "lines=1-2", "bytes=5-2", "bytes=x-y", "bytes=-", "bytes="]
+    "header", ["bytes=5-6,0-1", "lines=1-2", "bytes=5-2", "bytes=x-y", "bytes=-", "bytes="]
 )
-def test_ranges_we_do_not_speak_give_the_whole(url: str, header: str) -> None:
+def test_ranges_we_do_not_take_give_the_whole(url: str, header: str) -> None:
     """A server may ignore them, and says so with 200."""
     response, body = ask(url, f"{BASE}/{OBJECT}", headers={"Range": header})
     assert (response.status, len(body)) == (200, 1_024_000)

@@ -1,0 +1,23 @@
+"""How much of what was sent a client has taken, by the kernel's own count."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Final
+
+_BYTES_ACKED: Final = struct.Struct("@120xQ")
+"""``tcpi_bytes_acked`` of ``struct tcp_info`` (Linux 4.1)."""
+
+
+def acknowledged_bytes(transport: asyncio.BaseTransport) -> int:
+    """Bytes the other end has acknowledged since the connection began; 0 where nobody counts."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
+        return 0
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+    except OSError:
+        return 0  # closed meanwhile
+    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == _BYTES_ACKED.size else 0

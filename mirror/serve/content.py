@@ -1,0 +1,167 @@
+"""What a path names, ready to go out: its headers and where its bytes are.
+
+A body gives bytes in two ways. `Body.at_hand` never waits, so that it may be called on the event
+loop: bytes in memory, or of pages that the kernel has in its cache. `Body.read` waits for the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Final, Protocol
+
+from mirror.serve.resources import Resource
+from mirror.store.threads import in_thread
+
+_NOT_NOW: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+Bytes = bytes | bytearray | memoryview
+
+
+class Outcome(StrEnum):
+    """How a request was answered (contract E.2)."""
+
+    HIT_MEMORY = "hit_mem"
+    HIT_DISK = "hit_disk"
+    COALESCED = "coalesced"
+    STALE = "stale"
+    REVALIDATED = "revalidated"
+    MISS = "miss"
+    BYPASS = "bypass"
+    ERROR = "error"
+
+
+class Body(Protocol):
+    """Bytes that are to be sent.
+
+    Attributes:
+        size_bytes: how many there are.
+    """
+
+    size_bytes: int
+
+    def at_hand(self, first: int, end: int) -> Bytes | None:
+        """Bytes from ``first`` on, at most up to ``end``; None if that would mean to wait."""
+
+    async def read(self, first: int, end: int) -> Bytes:
+        """The same, waiting; empty where there are fewer bytes than there should be.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+
+
+class MemoryBody:
+    """Bytes in memory, which any number of answers share."""
+
+    __slots__ = ("_view", "size_bytes")
+
+    def __init__(self, content: bytes) -> None:
+        self._view = memoryview(content)
+        self.size_bytes = len(content)
+
+    def at_hand(self, first: int, end: int) -> Bytes:
+        """As `Body.at_hand`."""
+        return self._view[first:end]
+
+    async def read(self, first: int, end: int) -> Bytes:
+        """As `Body.read`."""
+        return self._view[first:end]
+
+
+class OpenFile:
+    """A file, open for reading until nobody has it any more.
+
+    Kept by whoever found it and by everybody who is sending it, so there is nobody to close it but
+    the last of them: it closes itself.
+    """
+
+    __slots__ = ("_can_tell", "descriptor", "size_bytes")
+
+    def __init__(self, descriptor: int, size_bytes: int, *, can_tell: bool = True) -> None:
+        """Take over a descriptor.
+
+        Args:
+            descriptor: of a regular file.
+            size_bytes: its size.
+            can_tell: whether its file system can tell cached pages from others; one that lies in
+                memory (tmpfs) need not.
+        """
+        self.descriptor = descriptor
+        self.size_bytes = size_bytes
+        self._can_tell = can_tell
+
+    def at_hand(self, first: int, end: int) -> Bytes | None:
+        """As `Body.at_hand`; what the kernel's cache lacks is not at hand."""
+        if not self._can_tell:
+            return os.pread(self.descriptor, end - first, first)
+        buffer = bytearray(end - first)
+        try:
+            count = os.preadv(self.descriptor, [buffer], first, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno in _NOT_NOW:
+                return None
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            self._can_tell = False
+            return self.at_hand(first, end)
+        return buffer if count == len(buffer) else memoryview(buffer)[:count]
+
+    async def read(self, first: int, end: int) -> Bytes:
+        """As `Body.read`, in a thread."""
+        return await in_thread(partial(os.pread, self.descriptor, end - first, first))
+
+    def fileno(self) -> int:
+        """So that it can be given to sendfile."""
+        return self.descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+@dataclass(slots=True, eq=False)
+class Found:
+    """A resource and its bytes.
+
+    Attributes:
+        resource: what it is.
+        head: its headers as they go out, the blank line included.
+        content: all of its bytes, where they are in memory.
+        body: its bytes, wherever they are.
+        outcome: how a request for it is answered.
+        weight: of the room where it is kept.
+        is_wanted: as `hot.Entry`.
+    """
+
+    resource: Resource
+    head: bytes
+    content: bytes | None
+    body: Body
+    outcome: Outcome
+    weight: int
+    is_wanted: bool = False
+
+    @staticmethod
+    def in_memory(resource: Resource, content: bytes) -> Found:
+        """One whose bytes are at hand."""
+        head = head_of(resource, len(content))
+        weight = len(content) + _OVERHEAD_BYTES
+        return Found(resource, head, content, MemoryBody(content), Outcome.HIT_MEMORY, weight)
+
+    @staticmethod
+    def on_disk(resource: Resource, file: OpenFile) -> Found:
+        """One whose bytes are in a file."""
+        head = head_of(resource, file.size_bytes)
+        return Found(resource, head, None, file, Outcome.HIT_DISK, 1)
+
+
+_OVERHEAD_BYTES: Final = 1024
+"""What an entry takes beside its bytes: keys, headers, objects (measured: 900)."""
+
+
+def head_of(resource: Resource, size_bytes: int) -> bytes:
+    """The headers of a whole answer, and the blank line behind them."""
+    lines = [f"{name}: {value}\r\n" for name, value in resource.headers(size_bytes)]
+    return ("".join(lines) + "\r\n").encode("ascii")

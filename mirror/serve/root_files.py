@@ -1,0 +1,157 @@
+"""Root files: small, replaced now and then, and three of them only together.
+
+Manifest, whitelist and its companion belong to one flip. A snapshot replaces them one after the
+other, each at once, and holds a lock on the repository's directory meanwhile (`flock`, see
+`LocalStore.replacing_root_files`); here they are read together while nobody holds it. Until then
+the former ones are served, whole. Others have no lock, so of `cvmfs_server`'s replicas only each
+file by itself is sure to be whole.
+
+Whether a file changed is asked of the file system at every request: two microseconds, and a new
+revision is served as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7
+from mirror.serve.content import Found, OpenFile
+from mirror.serve.opening import Opener
+from mirror.serve.resources import Resource
+
+_TOGETHER: Final = (MANIFEST, WHITELIST, WHITELIST_PKCS7)
+_MAX_IN_MEMORY_BYTES: Final = 256 * 1024
+_MAX_REPOSITORIES: Final = 10_000
+Stamp = tuple[int, int, int, int]
+"""What changes when a file is replaced: device, inode, size, time."""
+
+
+class BeingReplaced(Exception):
+    """A flip is going on, and there is nothing older to serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ensemble:
+    """The root files of one flip, as they were read together."""
+
+    stamps: tuple[Stamp | None, ...]
+    contents: Mapping[str, bytes | None]
+
+
+class RootFiles:
+    """The root files of all repositories below a directory."""
+
+    def __init__(self, storage: Path) -> None:
+        """Of the tree at ``storage``; nothing is read yet."""
+        self._storage = storage
+        self._ensembles: dict[str, _Ensemble] = {}
+        self._found: dict[PurePosixPath, tuple[bytes | Stamp, Found]] = {}
+
+    def find(self, resource: Resource, *, may_wait: bool = False) -> Found | None:
+        """A root file as it is now; None if there is none.
+
+        Args:
+            resource: which.
+            may_wait: for a flip that is going on.
+
+        Raises:
+            BeingReplaced: there is nothing to serve before the flip is over, or it failed to end.
+            OSError: it cannot be read.
+        """
+        *above, name = resource.path.parts
+        if name in _TOGETHER:
+            content = self._ensemble(Path(*above), may_wait=may_wait).contents[name]
+            return None if content is None else self._in_memory(resource, content, content)
+        return self._alone(resource)
+
+    def _ensemble(self, repository: Path, *, may_wait: bool) -> _Ensemble:
+        directory = self._storage / repository
+        known = self._ensembles.get(str(repository))
+        if known is not None and known.stamps == _stamps(directory):
+            return known
+        try:
+            read = _read_together(directory, may_wait=may_wait)
+        except BlockingIOError:
+            if known is not None:
+                return known
+            raise BeingReplaced(f"{directory}: its root files are being replaced") from None
+        if len(self._ensembles) >= _MAX_REPOSITORIES:
+            self._ensembles.clear()
+        self._ensembles[str(repository)] = read
+        return read
+
+    def _alone(self, resource: Resource) -> Found | None:
+        path = self._storage / resource.path
+        stamp = _stamp(path)
+        if stamp is None:
+            return None
+        kept = self._found.get(resource.path)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        file = Opener.wait_for(path)
+        if file is None or file.size_bytes > _MAX_IN_MEMORY_BYTES:
+            return None if file is None else Found.on_disk(resource, file)
+        return self._in_memory(resource, stamp, _content(file))
+
+    def _in_memory(self, resource: Resource, key: bytes | Stamp, content: bytes) -> Found:
+        kept = self._found.get(resource.path)
+        if kept is not None and (kept[0] is key or kept[0] == key):
+            return kept[1]
+        if len(self._found) >= _MAX_REPOSITORIES:
+            self._found.clear()
+        found = Found.in_memory(resource, content)
+        self._found[resource.path] = key, found
+        return found
+
+
+def _read_together(directory: Path, *, may_wait: bool) -> _Ensemble:
+    """All of them, of one flip.
+
+    Raises:
+        BlockingIOError: they are being replaced.
+    """
+    with _nobody_replaces(directory, may_wait=may_wait):
+        stamps = _stamps(directory)
+        contents = {name: _read(directory / name) for name in _TOGETHER}
+    return _Ensemble(stamps, contents)
+
+
+@contextmanager
+def _nobody_replaces(directory: Path, *, may_wait: bool) -> Iterator[None]:
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        yield  # no such repository, so nothing in it either
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | (0 if may_wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> bytes | None:
+    file = Opener.wait_for(path)
+    return None if file is None else _content(file)
+
+
+def _content(file: OpenFile) -> bytes:
+    return os.pread(file.descriptor, _MAX_IN_MEMORY_BYTES, 0)
+
+
+def _stamps(directory: Path) -> tuple[Stamp | None, ...]:
+    return tuple(_stamp(f"{directory}/{name}") for name in _TOGETHER)
+
+
+def _stamp(path: Path | str) -> Stamp | None:
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
