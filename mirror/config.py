@@ -66,6 +66,9 @@ DEFAULT_SPOOL: Final = Path("/var/spool/cvmfs")
 DEFAULT_BLACKLIST: Final = Path("/etc/cvmfs/blacklist")
 _MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 
+# pydantic would read what everything installed says of itself, in search of plugins
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 
 def _fqrn(name: str) -> str:
     try:

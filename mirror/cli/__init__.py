@@ -1,6 +1,7 @@
 """``cvmfs-mirror``: one file per verb, one table from errors to exit codes.
 
 main            entry point, the group of verbs, errors → exit codes
+importing       how that starts quickly
 exit_codes      that table
 options         options that several verbs share, and how coroutines are run
 origin_options  the same for the verbs of a Stratum 0
@@ -12,6 +13,9 @@ output          how bytes, times and results are shown
                 completion; and those of a Stratum 0: publish, tag, collect, resign
 """
 
-from mirror.cli.main import main
+from mirror.cli.importing import importing
+
+with importing():
+    from mirror.cli.main import main
 
 __all__ = ["main"]

@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 import click
 
 from mirror.cli.exit_codes import exit_code
+from mirror.cli.importing import importing
 from mirror.cli.options import config_option
 from mirror.errors import ConfigError, MirrorError, StoreUnavailable
 
@@ -65,7 +66,8 @@ class Verbs(click.Group):
         module = _VERBS.get(cmd_name)
         if module is None:
             return None
-        found = import_module(f"mirror.cli.{module}").command
+        with importing():
+            found = import_module(f"mirror.cli.{module}").command
         return found if isinstance(found, click.Command) else None
 
 

@@ -1,0 +1,45 @@
+"""What start-up leaves out, told by a process of its own: here everything is imported already."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from mirror.cli.importing import importing
+
+_COUNTING = """
+import gc, importlib.metadata, sys
+seen = []
+gc.callbacks.append(lambda phase, _: seen.append(phase == "start"))
+read, importlib.metadata.distributions = [], lambda: read.append(1) or []
+import mirror.cli
+sys.modules["mirror.cli.main"].commands.get_command(None, "snapshot")
+import mirror.config
+mirror.config.parse_settings("", "")
+print(sum(seen), len(read), gc.isenabled())
+"""
+
+
+def test_no_garbage_is_looked_for_and_no_plugins() -> None:
+    """Neither is there, and both take long to find."""
+    command = [sys.executable, "-I", "-c", _COUNTING]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    collections, plugins, is_enabled = told.split()
+    assert int(collections) < 10  # between the imports; else a hundred
+    assert (plugins, is_enabled) == ("0", "True")
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_whoever_wants_no_collections_gets_none(*, is_enabled: bool) -> None:
+    """Afterwards it is as it was."""
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if is_enabled else gc.disable)()
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled() == is_enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
