@@ -16,13 +16,14 @@ is an `asyncio.Protocol`, and its access log says when an answer is complete.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp.web import BaseRequest, StreamResponse
 
 from mirror.serve.acknowledged import acknowledged_bytes
-from mirror.serve.content import Found
+from mirror.serve.content import Bytes, Found
 from mirror.serve.ledger import Served
 from mirror.serve.plain import Headers
 from mirror.serve.resources import Resource
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_deadline",
+        "_descriptor",
         "_gate",
         "_handler",
         "_has_ended",
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._pending = b""
         self._raw = b""
         self._seen_bytes = 0
+        self._descriptor = -1
         self._is_busy = self._is_handed_over = self._is_paused = self._has_ended = False
         self._deadline = gate.clock.now + gate.limits.header_s
         self.requests_left = gate.limits.requests
@@ -83,6 +86,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
         self.peer = address[0] if address else ""
+        if transport.get_extra_info("sslcontext") is None:
+            self._descriptor = transport.get_extra_info("socket").fileno()
         if not self._gate.admit(self):
             self._is_busy = self._has_ended = True
             self._transport.write(self._gate.refusal)
@@ -131,6 +136,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._pending = b""
+        self._descriptor = -1
         if self._sending is not None:
             self._sending.end(exc or ConnectionResetError())
         if self._task is not None:
@@ -168,12 +174,15 @@ class Connection(asyncio.Protocol):
         return True
 
     def _give(self, line: bytes, headers: Headers, found: Found) -> None:
-        gate, content = self._gate, found.content
+        gate = self._gate
         self.requests_left -= 1
-        if content is None or len(content) > _ONE_WRITE_BYTES or self._is_paused:
-            self._send(line, headers, found)
+        content = found.content or found.small(_ONE_WRITE_BYTES)
+        sent = 0 if content is None else self._write(found.head, content)
+        if content is None:
+            self._transport.write(gate.clock.status_ok + found.head)
+        if content is None or sent < len(content):
+            self._send(line, headers, found, sent)
             return
-        self._transport.write(b"".join((gate.clock.status_ok, found.head, content)))
         self._deadline = gate.idle_ends
         served = Served(
             self.peer,
@@ -188,11 +197,27 @@ class Connection(asyncio.Protocol):
         )
         gate.ledger.add(served)
 
-    def _send(self, line: bytes, headers: Headers, found: Found) -> None:
-        """Write a body in slices."""
+    def _write(self, head: bytes, content: Bytes) -> int:
+        """Write an answer whose bytes are here; gives how many of the content are on their way.
+
+        Straight to the socket where nothing else waits to be written to it, since a transport would
+        first copy everything together.
+        """
+        status, transport = self._gate.clock.status_ok, self._transport
+        begun = 0
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            with suppress(OSError):  # nothing was sent then, and the transport meets the same error
+                begun = os.writev(self._descriptor, (status, head, content))
+            sent = begun - len(status) - len(head)
+            if sent >= 0:
+                return sent
+        transport.write((status + head)[begun:])
+        return 0
+
+    def _send(self, line: bytes, headers: Headers, found: Found, sent: int) -> None:
+        """Write the rest of a body in slices."""
         self._is_busy = True
         self._await_client()
-        self._transport.write(self._gate.clock.status_ok + found.head)
         began = self._gate.loop.time()
 
         def over(error: Exception | None) -> None:
@@ -211,7 +236,7 @@ class Connection(asyncio.Protocol):
                 self._gate.complain(line, error)
                 self._transport.abort()
 
-        self._sending = Sending(found.body, self._transport, self._gate.loop, over)
+        self._sending = Sending(found.body, self._transport, self._gate.loop, over, sent)
         if not self._is_paused:
             self._sending.resume()
 

@@ -143,25 +143,30 @@ class Found:
     weight: int
     is_wanted: bool = False
 
+    def small(self, most: int) -> Bytes | None:
+        """All of its bytes, if they are no more than that, and at hand."""
+        size = self.body.size_bytes
+        if size > most:
+            return None
+        try:
+            content = self.body.at_hand(0, size)
+        except OSError:
+            return None  # whoever sends it meets the same error, and can tell
+        return content if content is not None and len(content) == size else None
+
     @staticmethod
     def in_memory(resource: Resource, content: bytes) -> Found:
         """One whose bytes are at hand."""
-        head = head_of(resource, len(content))
+        head = resource.head(len(content))
         weight = len(content) + _OVERHEAD_BYTES
         return Found(resource, head, content, MemoryBody(content), Outcome.HIT_MEMORY, weight)
 
     @staticmethod
     def on_disk(resource: Resource, file: OpenFile) -> Found:
         """One whose bytes are in a file."""
-        head = head_of(resource, file.size_bytes)
+        head = resource.head(file.size_bytes)
         return Found(resource, head, None, file, Outcome.HIT_DISK, 1)
 
 
 _OVERHEAD_BYTES: Final = 1024
 """What an entry takes beside its bytes: keys, headers, objects (measured: 900)."""
-
-
-def head_of(resource: Resource, size_bytes: int) -> bytes:
-    """The headers of a whole answer, and the blank line behind them."""
-    lines = [f"{name}: {value}\r\n" for name, value in resource.headers(size_bytes)]
-    return ("".join(lines) + "\r\n").encode("ascii")

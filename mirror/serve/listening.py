@@ -38,7 +38,8 @@ def bound(address: tuple[str, int], family: int) -> socket.socket:
     Raises:
         OSError: it cannot be.
     """
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # the protocol has to be named: asyncio sends without delay only what it knows to be TCP
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -12,7 +12,6 @@ import ctypes
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import Final
 
 from mirror.serve.content import OpenFile
@@ -47,7 +46,7 @@ class Opener:
         self._call = ctypes.CDLL(None, use_errno=True).syscall
         self._can = True
 
-    def at_hand(self, path: Path) -> OpenFile | None:
+    def at_hand(self, path: str) -> OpenFile | None:
         """Open what can be opened without waiting; None if there is no such file.
 
         Raises:
@@ -70,10 +69,10 @@ class Opener:
         if number in {errno.ENOSYS, errno.EINVAL, errno.EPERM}:  # old kernel; strict sandbox
             self._can = False
             raise WouldWait
-        raise OSError(number, os.strerror(number), str(path))
+        raise OSError(number, os.strerror(number), path)
 
     @staticmethod
-    def wait_for(path: Path) -> OpenFile | None:
+    def wait_for(path: str) -> OpenFile | None:
         """The same, taking its time.
 
         Raises:

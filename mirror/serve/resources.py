@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
+from functools import cache
 from typing import Final
 
 from mirror.cvmfs.content_hash import ContentHash, Suffix
@@ -68,7 +68,7 @@ class Resource:
         kind: for metrics.
     """
 
-    path: PurePosixPath
+    path: str
     content_type: str
     cache_control: str
     kind: Kind
@@ -81,10 +81,15 @@ class Resource:
     def headers(self, size_bytes: int) -> tuple[tuple[str, str], ...]:
         """What goes with its bytes, in the order in which it goes out."""
         return (
-            ("Content-Type", self.content_type),
-            ("Cache-Control", self.cache_control),
-            ("Accept-Ranges", "bytes"),
+            *_headers(self.content_type, self.cache_control),
             ("Content-Length", str(size_bytes)),
+        )
+
+    def head(self, size_bytes: int) -> bytes:
+        """The same as bytes, with the blank line behind them."""
+        return b"%sContent-Length: %d\r\n\r\n" % (
+            _head(self.content_type, self.cache_control),
+            size_bytes,
         )
 
 
@@ -107,24 +112,35 @@ def resource(path: str) -> Resource | None:
         return None
     if is_immutable(inside):
         kind = Kind.CATALOG if inside.endswith(Suffix.CATALOG.value) else Kind.OBJECT
-        return Resource(_below(fqrn, inside), "application/octet-stream", _FOR_EVER, kind)
+        path = f"{fqrn.name}/{inside}"
+        return Resource(path, "application/octet-stream", _FOR_EVER, kind)
     if is_root_file(inside):
         is_json = inside.endswith(".json")
         content_type = "application/json" if is_json else "application/x-cvmfs"
         kind = _ROOT_KINDS.get(inside, Kind.INFO if is_json else Kind.OTHER)
-        return Resource(_below(fqrn, inside), content_type, _MINUTE, kind)
+        return Resource(f"{fqrn.name}/{inside}", content_type, _MINUTE, kind)
     return None
 
 
-def _below(fqrn: Fqrn, inside: str) -> PurePosixPath:
-    return PurePosixPath(fqrn.name, inside)
+def _headers(content_type: str, cache_control: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Content-Type", content_type),
+        ("Cache-Control", cache_control),
+        ("Accept-Ranges", "bytes"),
+    )
+
+
+@cache
+def _head(content_type: str, cache_control: str) -> bytes:
+    pairs = _headers(content_type, cache_control)
+    return "".join(f"{name}: {value}\r\n" for name, value in pairs).encode("ascii")
 
 
 def _info(inside: str) -> Resource | None:
     version, _, name = inside.partition("/")
     if version != "v1" or name not in _INFO:
         return None
-    return Resource(PurePosixPath("info", "v1", name), "application/json", _MINUTE, Kind.INFO)
+    return Resource(f"info/v1/{name}", "application/json", _MINUTE, Kind.INFO)
 
 
 def _alternative(name: str) -> ContentHash:

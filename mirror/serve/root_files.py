@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7
@@ -51,7 +51,7 @@ class RootFiles:
         """Of the tree at ``storage``; nothing is read yet."""
         self._storage = storage
         self._ensembles: dict[str, _Ensemble] = {}
-        self._found: dict[PurePosixPath, tuple[bytes | Stamp, Found]] = {}
+        self._found: dict[str, tuple[bytes | Stamp, Found]] = {}
 
     def find(self, resource: Resource, *, may_wait: bool = False) -> Found | None:
         """A root file as it is now; None if there is none.
@@ -64,15 +64,15 @@ class RootFiles:
             BeingReplaced: there is nothing to serve before the flip is over, or it failed to end.
             OSError: it cannot be read.
         """
-        *above, name = resource.path.parts
+        repository, _, name = resource.path.rpartition("/")
         if name in _TOGETHER:
-            content = self._ensemble(Path(*above), may_wait=may_wait).contents[name]
+            content = self._ensemble(repository, may_wait=may_wait).contents[name]
             return None if content is None else self._in_memory(resource, content, content)
         return self._alone(resource)
 
-    def _ensemble(self, repository: Path, *, may_wait: bool) -> _Ensemble:
-        directory = self._storage / repository
-        known = self._ensembles.get(str(repository))
+    def _ensemble(self, repository: str, *, may_wait: bool) -> _Ensemble:
+        directory = f"{self._storage}/{repository}"
+        known = self._ensembles.get(repository)
         if known is not None and known.stamps == _stamps(directory):
             return known
         try:
@@ -83,11 +83,11 @@ class RootFiles:
             raise BeingReplaced(f"{directory}: its root files are being replaced") from None
         if len(self._ensembles) >= _MAX_REPOSITORIES:
             self._ensembles.clear()
-        self._ensembles[str(repository)] = read
+        self._ensembles[repository] = read
         return read
 
     def _alone(self, resource: Resource) -> Found | None:
-        path = self._storage / resource.path
+        path = f"{self._storage}/{resource.path}"
         stamp = _stamp(path)
         if stamp is None:
             return None
@@ -110,7 +110,7 @@ class RootFiles:
         return found
 
 
-def _read_together(directory: Path, *, may_wait: bool) -> _Ensemble:
+def _read_together(directory: str, *, may_wait: bool) -> _Ensemble:
     """All of them, of one flip.
 
     Raises:
@@ -118,12 +118,12 @@ def _read_together(directory: Path, *, may_wait: bool) -> _Ensemble:
     """
     with _nobody_replaces(directory, may_wait=may_wait):
         stamps = _stamps(directory)
-        contents = {name: _read(directory / name) for name in _TOGETHER}
+        contents = {name: _read(f"{directory}/{name}") for name in _TOGETHER}
     return _Ensemble(stamps, contents)
 
 
 @contextmanager
-def _nobody_replaces(directory: Path, *, may_wait: bool) -> Iterator[None]:
+def _nobody_replaces(directory: str, *, may_wait: bool) -> Iterator[None]:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -136,7 +136,7 @@ def _nobody_replaces(directory: Path, *, may_wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: str) -> bytes | None:
     file = Opener.wait_for(path)
     return None if file is None else _content(file)
 
@@ -145,11 +145,11 @@ def _content(file: OpenFile) -> bytes:
     return os.pread(file.descriptor, _MAX_IN_MEMORY_BYTES, 0)
 
 
-def _stamps(directory: Path) -> tuple[Stamp | None, ...]:
+def _stamps(directory: str) -> tuple[Stamp | None, ...]:
     return tuple(_stamp(f"{directory}/{name}") for name in _TOGETHER)
 
 
-def _stamp(path: Path | str) -> Stamp | None:
+def _stamp(path: str) -> Stamp | None:
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

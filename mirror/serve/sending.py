@@ -32,13 +32,22 @@ class Sending:
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         over: Callable[[Exception | None], None],
+        first: int = 0,
     ) -> None:
-        """Send all of ``body``; ``over`` hears of the end, and why if it came too early."""
+        """Send all of ``body``; ``over`` hears of the end, and why if it came too early.
+
+        Args:
+            body: what.
+            transport: to whom.
+            loop: where.
+            over: is told.
+            first: so many bytes were sent already.
+        """
         self._body = body
         self._transport = transport
         self._loop = loop
         self._over = over
-        self._first = 0
+        self._first = first
         self._end = body.size_bytes
         self._is_paused = False
         self._task: asyncio.Task[None] | asyncio.Handle | None = None

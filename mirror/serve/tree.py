@@ -68,7 +68,7 @@ class Tree:
 
     def __init__(self, storage: Path, room: Room | None = None) -> None:
         """Of the tree at ``storage``; nothing is read yet."""
-        self._storage = storage
+        self._storage = str(storage)
         self._room = room or Room()
         self.hot = HotSet[bytes, Found](self._room.memory_bytes)
         self.open = HotSet[bytes, Found](self._room.open_files)
@@ -94,13 +94,13 @@ class Tree:
         """As `Shelf.find`."""
         if not wanted.is_immutable:
             return await in_thread(partial(self._roots.find, wanted, may_wait=True))
-        line = b"GET /cvmfs/%s HTTP/1.1" % str(wanted.path).encode("ascii")
+        line = b"GET /cvmfs/%s HTTP/1.1" % wanted.path.encode("ascii")
         if is_fresh:
             self.hot.remove(line)
             self.open.remove(line)
         elif found := self._hot.get(line) or self._open.get(line):
             return found
-        file = await in_thread(partial(self._opener.wait_for, self._storage / wanted.path))
+        file = await in_thread(partial(self._opener.wait_for, self._path(wanted)))
         if file is None:
             return None
         if not self._belongs_in_memory(file):
@@ -111,7 +111,7 @@ class Tree:
         try:
             if not wanted.is_immutable:
                 return self._roots.find(wanted)
-            file = self._opener.at_hand(self._storage / wanted.path)
+            file = self._opener.at_hand(self._path(wanted))
             if file is None:
                 return None
             if not self._belongs_in_memory(file):
@@ -120,6 +120,9 @@ class Tree:
         except (WouldWait, BeingReplaced, OSError):
             return None  # `find` waits for it, or says what is wrong
         return None if content is None else self._keep(line, wanted, file, bytes(content))
+
+    def _path(self, wanted: Resource) -> str:
+        return f"{self._storage}/{wanted.path}"
 
     def _belongs_in_memory(self, file: OpenFile) -> bool:
         return 0 < file.size_bytes <= min(self._room.object_bytes, self._room.memory_bytes // 10)
