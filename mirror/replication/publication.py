@@ -51,10 +51,11 @@ async def publish(publication: Publication, store: ObjectStore, reflog_file: Ref
     if manifest.has_alternative_paths:
         for content_hash in manifest.named_objects:
             await store.place_alternative(content_hash)
-    if publication.pkcs7 is not None:
-        await _replace(store, WHITELIST_PKCS7, publication.pkcs7)
-    await _replace(store, WHITELIST, publication.ensemble.whitelist.raw)
-    await _replace(store, MANIFEST, manifest.raw)
+    async with store.flip():
+        if publication.pkcs7 is not None:
+            await _replace(store, WHITELIST_PKCS7, publication.pkcs7)
+        await _replace(store, WHITELIST, publication.ensemble.whitelist.raw)
+        await _replace(store, MANIFEST, manifest.raw)
 
 
 async def _replace(store: ObjectStore, name: str, data: bytes) -> None:

@@ -10,6 +10,7 @@ after everything it refers to proves, by being there, that all of it is.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import IO, Protocol, Self
 
@@ -134,6 +135,13 @@ class ObjectStore(ObjectReader, Protocol):
 
         On return it is durable, and so are all commits before it; unless ``is_durable`` is False,
         for what may get lost in a power cut.
+        """
+
+    def flip(self) -> AbstractAsyncContextManager[None]:
+        """While root files are replaced that belong together.
+
+        Who reads them under the same lock (`mirror.serve.root_files`) sees them all as they were
+        before, or all as they are after.
         """
 
     async def remove_root_file(self, name: str) -> None:

@@ -9,11 +9,13 @@ reach the disk in their order (every journaling file system), syncfs reports wha
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Final
@@ -144,6 +146,18 @@ class LocalStore:
             await in_thread(lambda: syncfs(self.root))
         else:
             await in_thread(commit.carry_out_unsynced)
+
+    @asynccontextmanager
+    async def flip(self) -> AsyncIterator[None]:
+        """As `ObjectStore.flip`: ``flock`` on the tree's directory, which ends with its holder."""
+        with translated(self.root):
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # readers hold it for an instant only
+            await in_thread(partial(fcntl.flock, descriptor, fcntl.LOCK_EX))
+            yield
+        finally:
+            os.close(descriptor)
 
     async def remove_root_file(self, name: str) -> None:
         """As `ObjectStore.remove_root_file`."""

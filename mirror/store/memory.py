@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager, nullcontext
 from io import BytesIO
 from types import TracebackType
 from typing import IO, Self
@@ -66,6 +67,10 @@ class MemoryStore:
         if not is_root_file(name):
             raise ValueError(f"{name!r} is not the name of a root file")
         self.root_files[name] = data
+
+    def flip(self) -> AbstractAsyncContextManager[None]:
+        """As `ObjectStore.flip`; nobody reads in between."""
+        return nullcontext()
 
     async def remove_root_file(self, name: str) -> None:
         """As `ObjectStore.remove_root_file`."""

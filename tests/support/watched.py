@@ -8,7 +8,7 @@ stops the world after so many operations.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Final, Protocol, Self
@@ -210,6 +210,10 @@ class WatchedStore:
         """As `ObjectStore.write_root_file`."""
         async with _watched(self._watch, Operation("write_root_file", name, len(data))):
             await self.inner.write_root_file(name, data, is_durable=is_durable)
+
+    def flip(self) -> AbstractAsyncContextManager[None]:
+        """As `ObjectStore.flip`."""
+        return self.inner.flip()
 
     async def remove_root_file(self, name: str) -> None:
         """As `ObjectStore.remove_root_file`."""
