@@ -20,12 +20,14 @@ from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, resource
 
 _SLICE_BYTES: Final = 128 * 1024
 _ROBOTS: Final = "User-agent: *\nDisallow: /\n"
+IS_LAST: Final = web.RequestKey("is_last", bool)
 _ALLOWED: Final = {"Allow": "GET, HEAD"}
 
 
 def create_app(gate: Gate) -> web.Application:
     """Serve what is on the gate's shelf."""
     app = web.Application(middlewares=[_bookkeeping(gate)])
+    app.on_response_prepare.append(_say_good_bye)
     app.router.add_get("/robots.txt", _robots)
     app.router.add_get("/{path:.*}", _Objects(gate).answer)
     return app
@@ -34,18 +36,22 @@ def create_app(gate: Gate) -> web.Application:
 def _bookkeeping(gate: Gate) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        may_go_on = gate.connection_of(request).begin(request)
+        request[IS_LAST] = not gate.connection_of(request).begin(request)
         try:
             response = await handler(request)
         except web.HTTPException as refusal:
             response = _refused(refusal)
-        if not may_go_on:
-            response.force_close()
         if not response.prepared:
             response.headers.setdefault("Server", SERVER)
         return response
 
     return middleware
+
+
+async def _say_good_bye(request: web.Request, response: web.StreamResponse) -> None:
+    if request.get(IS_LAST, False):
+        response.force_close()
+        response.headers["Connection"] = "close"
 
 
 def _refused(refusal: web.HTTPException) -> web.Response:

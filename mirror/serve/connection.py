@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
@@ -38,6 +40,7 @@ _END: Final = b"\r\n\r\n"
 _ONE_WRITE_BYTES: Final = 64 * 1024
 _MAX_HELD_BYTES: Final = 4096
 _MAX_PENDING_BYTES: Final = 64 * 1024
+_NO_LINGERING: Final = struct.pack("ii", 1, 0)
 _WITHOUT_BODY: Final = (b"GET ", b"HEAD ")
 
 
@@ -316,7 +319,7 @@ class Connection(asyncio.Protocol):
         return self._handler
 
     def begin(self, request: BaseRequest) -> bool:
-        """Take note that aiohttp begins to answer; False if it has to be the last answer here."""
+        """Take note that aiohttp begins to answer; False if this has to be the last answer."""
         self._is_busy = True
         self._await_client()
         self.requests_left -= 1
@@ -355,7 +358,7 @@ class Connection(asyncio.Protocol):
         if not self._is_busy:
             self._transport.close()
         elif self._is_stalled():
-            self._transport.abort()
+            self._cut()
         else:
             self._deadline = now + self._gate.limits.stalled_s
 
@@ -367,6 +370,13 @@ class Connection(asyncio.Protocol):
         limits = self._gate.limits
         took = self._seen_bytes - seen
         return seen >= 0 and took < limits.min_bytes_per_s * limits.stalled_s
+
+    def _cut(self) -> None:
+        """End it for good: without that the kernel would keep what was not taken for minutes."""
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING
+        )
+        self._transport.abort()
 
     def drain(self) -> None:
         """Answer one more request at most."""

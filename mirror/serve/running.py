@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mirror.serve.app import create_app
 from mirror.serve.gate import Gate
 from mirror.serve.ledger import COUNTERS, Ledger
 from mirror.serve.limits import ServeLimits
 from mirror.serve.listening import listening, url_of
-from mirror.serve.tree import Tree
+from mirror.serve.tree import Room, Tree
+from mirror.serve.worker_options import WorkerOptions
 
 _DRAIN_LOOK_S: Final = 0.05
+_ROUNDS_TO_BE_LET_IN: Final = 8
+_NEVER_S: Final = 365 * 86_400
 CreateApp = Callable[[Gate], web.Application]
+
+
+class Log(Protocol):
+    """Files that are written to, and that others may rename meanwhile."""
+
+    def reopen(self) -> None:
+        """Go on in a file of the configured name."""
+
+    def close(self) -> None:
+        """Write what is left."""
 
 
 class Worker:
     """Serves on sockets that somebody else opened, so that they outlive it."""
 
-    def __init__(self, gate: Gate, create: CreateApp = create_app) -> None:
-        """Answer through ``gate``; ``create`` makes aiohttp's side."""
+    def __init__(
+        self, gate: Gate, create: CreateApp = create_app, logs: Sequence[Log] = ()
+    ) -> None:
+        """Answer through ``gate``; ``create`` makes aiohttp's side; the logs are ours to close."""
         limits = gate.limits
         self._gate = gate
+        self._logs = tuple(logs)
         self._runner = web.AppRunner(
             create(gate),
             handle_signals=False,
+            logger=_quiet(),
             access_log_class=gate.access_logger(),
-            keepalive_timeout=0,  # the gate looks after idle connections
+            keepalive_timeout=_NEVER_S,  # the gate looks after idle connections
             max_line_size=limits.line_bytes,
             max_field_size=limits.line_bytes,
             max_headers=limits.headers,
@@ -62,15 +81,31 @@ class Worker:
                 )
             )
 
-    async def drain(self) -> None:
-        """Take no new clients, and let those who are here end well, within the limit of time."""
+    def reopen(self) -> None:
+        """Open the logs anew."""
+        for each in self._logs:
+            each.reopen()
+
+    async def drain(self, within_s: float | None = None) -> None:
+        """Take no new clients, and let those who are here end well, within the limit of time.
+
+        Who waits in the queue of a socket is here, too: perhaps nobody else listens on it.
+        """
+        await self._let_in()
         for server in self._servers:
             server.close()
         self._gate.drain()
+        await self._let_in()
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self._gate.limits.drain_s
+        ends = loop.time() + (self._gate.limits.drain_s if within_s is None else within_s)
         while self._gate.connections and loop.time() < ends:  # noqa: ASYNC110 - an end of time too
             await asyncio.sleep(_DRAIN_LOOK_S)
+
+    @staticmethod
+    async def _let_in() -> None:
+        """Give the event loop the rounds it needs from a client in the queue to a connection."""
+        for _ in range(_ROUNDS_TO_BE_LET_IN):
+            await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """End, whatever is going on."""
@@ -78,6 +113,19 @@ class Worker:
             server.close()
         self._gate.close()
         await self._runner.cleanup()
+        for each in self._logs:
+            each.close()
+
+
+def tree_worker(options: WorkerOptions) -> Worker:
+    """A worker of a mirror, `WorkerOptions.job`: serves the trees of all replicas.
+
+    Its options say where they lie (``storage``) and how much of them is kept at hand (``room``).
+    """
+    about = options.about
+    tree = Tree(Path(about["storage"]), Room(**about["room"]))
+    ledger = Ledger(memoryview(bytearray(8 * COUNTERS)).cast("Q"))
+    return Worker(Gate(tree, ledger, options.limits))
 
 
 @asynccontextmanager

@@ -111,7 +111,8 @@ def test_the_store_takes_that_lock(tree: Path) -> None:
             assert read(files, WHITELIST) == b".cvmfswhitelist of revision 1"
             await store.write_root_file(MANIFEST, b"new manifest")
             assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
-        assert (read(files, WHITELIST), read(files, MANIFEST)) == (b"new whitelist", b"new manifest")
+        assert read(files, WHITELIST) == b"new whitelist"
+        assert read(files, MANIFEST) == b"new manifest"
 
     asyncio.run(flip())
 
