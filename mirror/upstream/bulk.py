@@ -9,6 +9,7 @@ it closes a connection goes to the next.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from mirror.upstream.lean import Server
 _DEPTH: Final = 8
 """Requests on one connection. Fewer waste round trips; with more, one large answer makes many
 small ones wait."""
+_PROMPT_S: Final = 0.02
+_PROMPT_ROUNDS: Final = 2.0
+"""A server whose answers all take longer than this, and more round trips than these, is long at
+work on each. Pipelined ones would wait for each other; those on connections of their own do not."""
 _ATTEMPTS: Final = 3
 """By connections that brought nothing; others did more good than harm."""
 _STRIKES: Final = 3
@@ -76,8 +81,11 @@ class BulkClient:
         self._opening = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way = 0
-        self._depth = 1  # until a server has kept a connection open
+        self._depth = 1  # until a server has kept a connection open, and answered promptly
+        self._round_s = self._answer_s = math.inf  # the quickest ones: others waited for us, too
         self._strikes = 0
+        self._is_liar = False
+        self._wrong_until_liar = _STRIKES
         self._is_closed = False
 
     def submit(self, orders: Iterable[Order]) -> None:
@@ -96,12 +104,24 @@ class BulkClient:
         return withdrawn
 
     def suspect(self) -> None:
-        """What was delivered last was wrong: it may be the answer to another request."""
+        """What was delivered last was wrong: it may be the answer to another request.
+
+        If it goes on where nothing is pipelined any more, it was not that. The server lies, and may
+        as well do it quickly.
+        """
+        if self._is_liar:
+            return
         if self._strikes < _STRIKES:
             self._strike()
             if self._depth == 1:
+                self._wrong_until_liar += len(self._open)  # each may have one that was pipelined
                 for connection in [each for each in self._open if each.outstanding > 1]:
                     connection.close()
+            return
+        self._wrong_until_liar -= 1
+        if not self._wrong_until_liar:
+            self._is_liar = True
+            self._strikes = 0
 
     def close(self) -> None:
         """Close all connections; what is under way is handed back as an error."""
@@ -159,8 +179,10 @@ class BulkClient:
     async def _connect(self) -> None:
         connection = Connection(self._server.options, self._changed, self._buffer)
         failure = None
+        began_s = self._loop.time()
         try:
             await self._server.connect(connection)
+            self._round_s = min(self._round_s, self._loop.time() - began_s)
         except UpstreamError as error:
             failure = error
         finally:
@@ -185,7 +207,9 @@ class BulkClient:
             self._open.discard(connection)
             self._judge(connection)
         elif connection.is_kept_alive and self._strikes < _STRIKES:
-            self._depth = _DEPTH
+            self._answer_s = min(self._answer_s, connection.answer_s)
+            is_prompt = self._answer_s <= max(_PROMPT_S, _PROMPT_ROUNDS * self._round_s)
+            self._depth = _DEPTH if is_prompt else 1
         self._fill(connection)
         self._widen()
 
@@ -209,11 +233,13 @@ class BulkClient:
         if isinstance(outcome, Dropped) and (outcome.answered or ordered.may_try_again()):
             self._queue.append(ordered)
             return
-        if isinstance(outcome, bytes):
-            self._limit.record(self._loop.time(), len(outcome), is_failure=False)
-        else:
-            is_failure = isinstance(outcome, Unavailable | TooSlow)
-            self._limit.record(self._loop.time(), 0, is_failure=is_failure)
+        received_bytes = len(outcome) if isinstance(outcome, bytes) else 0
+        self._limit.record(
+            self._loop.time(),
+            received_bytes,
+            is_failure=isinstance(outcome, Unavailable | TooSlow),
+            is_tight=bool(self._queue),
+        )
         self._deliver(ordered.number, outcome)
 
 

@@ -48,23 +48,36 @@ class AdaptiveLimit:
         """How many may be under way now."""
         return int(self._limit)
 
-    def record(self, now_s: float, received_bytes: int, *, is_failure: bool) -> None:
-        """Take note of an answer, or of a failure that more load would make worse."""
+    def record(
+        self, now_s: float, received_bytes: int, *, is_failure: bool, is_tight: bool = True
+    ) -> None:
+        """Take note of an answer, or of a failure that more load would make worse.
+
+        Args:
+            now_s: when.
+            received_bytes: of the answer.
+            is_failure: it was one.
+            is_tight: others wait because of the limit. Where hardly anybody does, a higher one
+                would have brought nothing, and that says nothing about it.
+        """
         if self._began_s is None:
             self._begin(now_s)
             return
         self._answers += 1
         self._failures += is_failure
+        self._tight += is_tight
         self._work += received_bytes + _OBJECT_COST_BYTES
         elapsed_s = now_s - self._began_s
         if self._answers >= self._limit and elapsed_s >= _MIN_WINDOW_S:
-            self._revise(self._work / elapsed_s)
+            if self._failures or self._tight >= self._answers / 2:
+                self._revise(self._work / elapsed_s)
             self._begin(now_s)
 
     def _begin(self, now_s: float | None) -> None:
         self._began_s = now_s
         self._answers = 0
         self._failures = 0
+        self._tight = 0
         self._work = 0
 
     def _revise(self, rate: float) -> None:

@@ -10,6 +10,7 @@ Whatever is not an orderly answer closes the connection: nothing after it can be
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ class Connection(asyncio.BufferedProtocol):
         answered: how many requests were.
         pipelined: how many of these were sent before the one before them was answered.
         lost: how many that were sent so had to be given up when it was closed.
+        answer_s: how long the quickest answer took, of those that had none to wait for.
     """
 
     def __init__(
@@ -118,6 +120,8 @@ class Connection(asyncio.BufferedProtocol):
         self.is_open = False
         self.is_kept_alive = False
         self.answered = self.pipelined = self.lost = 0
+        self.answer_s = math.inf
+        self._sent_s = 0.0
         self._is_behind = False  # the next to be answered was sent before the last was answered
         self._options = options
         self._on_change = on_change
@@ -147,6 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None or not self.is_open:
             raise RuntimeError("the connection is not open")
         if not self._exchanges:
+            self._sent_s = self._loop.time()
             self._begin_window()
             self._expect_head()
             self._arm()
@@ -293,7 +298,10 @@ class Connection(asyncio.BufferedProtocol):
             return  # an interim one, 1xx
         exchange = self._exchanges.popleft()
         self.answered += 1
-        self.pipelined += self._is_behind
+        if self._is_behind:
+            self.pipelined += 1
+        else:
+            self.answer_s = min(self.answer_s, self._loop.time() - self._sent_s)
         self._is_behind = bool(self._exchanges)
         is_muted = self._answer.is_muted
         self.is_kept_alive = self._parser.should_keep_alive()

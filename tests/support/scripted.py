@@ -69,9 +69,11 @@ class Host:
         takes: so many requests by one connection before it hangs up; None for any number.
         forgets: whether what comes behind a request that is not answered yet is lost.
         latency_s: until an answer comes.
+        work_s: that it is at work on each answer, besides.
         seen: paths, and when they were asked for.
         under_way: requests that were not answered yet.
         most_under_way: at one time.
+        most_on_one: on one connection.
         connections: opened so far.
         wires: that are open.
     """
@@ -81,10 +83,10 @@ class Host:
         self.doors = doors or [Door.OPEN]
         self.takes: int | None = None
         self.forgets = False
-        self.latency_s = 0.0
+        self.latency_s = self.work_s = 0.0
         self.seen: list[tuple[str, float]] = []
         self.under_way = 0
-        self.most_under_way = 0
+        self.most_under_way = self.most_on_one = 0
         self.connections = 0
         self.wires: set[_Wire] = set()
 
@@ -150,6 +152,7 @@ class _Wire(asyncio.Transport):
         for request in requests:
             path = request.split()[1].decode().removeprefix("/r/")
             self._unanswered += 1
+            self._host.most_on_one = max(self._host.most_on_one, self._unanswered)
             self._waiting.append((path, self._host.take(path)))
         if len(self._waiting) == len(requests):
             self._later(self._work)
@@ -175,7 +178,7 @@ class _Wire(asyncio.Transport):
         self._unanswered = 0
 
     def _later(self, work: Callable[[], None]) -> None:
-        self._loop.call_later(self._host.latency_s, work)
+        self._loop.call_later(self._host.latency_s + self._host.work_s, work)
 
     def _work(self) -> None:
         if self._is_closed or self._is_stuck or not self._waiting:
@@ -186,10 +189,12 @@ class _Wire(asyncio.Transport):
             self._waiting.clear()
         self._unanswered -= 1
         self._host.under_way -= 1
+        has_more = bool(self._waiting)  # what comes meanwhile begins by itself
         self._do(deed, self._host.body(path))
         if self._taken == self._host.takes:
             self.hang_up()
-        self._later(self._work)
+        if has_more:
+            self._later(self._work)
 
     def _do(self, deed: Deed, body: bytes) -> None:
         if sent := _said(deed, body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from aiohttp import web
@@ -132,6 +132,53 @@ def test_more_brings_more() -> None:
     host.latency_s = 1
     assert right(fetched(host, 3000)) == 3000
     assert host.most_under_way > 2 * FEW.initial
+
+
+def twice(host: Host, between: Callable[[], None]) -> Outcomes:
+    """Order a thousand, and a thousand more when those have come."""
+
+    async def main() -> Outcomes:
+        desk = Desk(host.server())
+        await desk.fetch(1000)
+        between()
+        outcomes = await desk.fetch(1000)
+        desk.client.close()
+        return outcomes
+
+    return run_timeless(main())
+
+
+def test_one_that_is_long_at_work_is_asked_by_many_connections() -> None:
+    """Where each answer takes its time, those behind it on its connection would add theirs."""
+    host = Host()
+    host.work_s = 0.1
+    assert right(fetched(host, 1000)) == 1000
+    assert host.most_on_one == 1
+    assert host.most_under_way == FEW.highest
+
+
+def test_prompt_answers_show_what_a_server_can_do() -> None:
+    """When others take longer it is perhaps we who have other things to do."""
+    host = Host()
+
+    def dawdle() -> None:
+        host.work_s = 0.1
+        host.most_on_one = 0
+
+    assert right(twice(host, dawdle)) == 2000
+    assert host.most_on_one > 1
+
+
+def test_a_liar_is_asked_as_quickly_as_others() -> None:
+    """Wrong answers where nothing is pipelined are nobody else's answers."""
+    host = Host([*[Deed.ANSWER] * 9, Deed.WRONG])
+    host.latency_s = 0.1
+
+    def look_away() -> None:
+        host.most_on_one = 0
+
+    assert right(twice(host, look_away)) >= 1790
+    assert host.most_on_one > 1
 
 
 # --- and those that do not ------------------------------------------------------------------------

@@ -45,6 +45,28 @@ class Path:
         return values[answers // 2 :]
 
 
+def test_what_did_not_need_the_limit_says_nothing_about_it() -> None:
+    """A trickle brings no more with a higher limit; the flood behind it still finds it growing."""
+    limit = AdaptiveLimit(ConcurrencyRange())
+    path = Path(0.1, 1e6)
+    path.settle(limit, 60)
+    before = limit.value
+    for number in range(1000):
+        limit.record(path.now_s + number, SIZE, is_failure=False, is_tight=False)
+    assert limit.value == before
+    path.now_s += 1000
+    path.settle(limit, 600)
+    assert limit.value == 256
+
+
+def test_failures_count_even_in_a_trickle() -> None:
+    """A server that cannot take it is asked less."""
+    limit = AdaptiveLimit(ConcurrencyRange())
+    for number in range(40):
+        limit.record(number, 0, is_failure=True, is_tight=False)
+    assert limit.value < 16
+
+
 @pytest.mark.parametrize("round_trip_s", [0.05, 0.15, 0.3])
 def test_it_grows_on_a_long_way(round_trip_s: float) -> None:
     """Where waiting is all that is done, more under way bring more, up to the highest."""

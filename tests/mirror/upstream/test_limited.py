@@ -69,9 +69,11 @@ class Heard(AdaptiveLimit):
         super().__init__(ConcurrencyRange())
         self.answers: list[tuple[int, bool]] = []
 
-    def record(self, now_s: float, received_bytes: int, *, is_failure: bool) -> None:
+    def record(
+        self, now_s: float, received_bytes: int, *, is_failure: bool, is_tight: bool = True
+    ) -> None:
         """As `AdaptiveLimit.record`."""
-        super().record(now_s, received_bytes, is_failure=is_failure)
+        super().record(now_s, received_bytes, is_failure=is_failure, is_tight=is_tight)
         self.answers.append((received_bytes, is_failure))
 
 
