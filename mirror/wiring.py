@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mirror.config import DEFAULT_BLACKLIST, ReplicaSettings, Settings
@@ -31,6 +31,7 @@ from mirror.upstream.options import HttpOptions
 from mirror.upstream.paced import Paced
 from mirror.upstream.pacing import Pacing
 from mirror.upstream.retrying import RetryPolicy
+from mirror.upstream.scoring import Scoreboard
 from mirror.upstream.sources import sources
 
 
@@ -66,11 +67,18 @@ class Shared:
         count: how many of them at most.
         paces: the limits of speed.
         pool: processes that fetch small objects.
+        boards: by the names of replicas.
     """
 
     count: int
     paces: Pacing
     pool: LanePool
+    boards: dict[str, Scoreboard] = field(default_factory=dict)
+
+    def board(self, configured: ReplicaSettings) -> Scoreboard:
+        """How the sources of a replica do when they are asked for one thing at a time."""
+        new = Scoreboard(len(configured.sources), reserve=0)
+        return self.boards.setdefault(configured.name, new)
 
 
 @asynccontextmanager
@@ -100,7 +108,7 @@ async def upstream(
             pacers = common.paces.towards(url)
             paced = Paced(http, pacers) if pacers else http
             servers.append(Limited(paced, AdaptiveLimit(bounds)))
-        yield sources(servers, policy, Fqrn(configured.name), emit)
+        yield sources(servers, policy, Fqrn(configured.name), emit, board=common.board(configured))
 
 
 @asynccontextmanager
@@ -129,7 +137,8 @@ async def bulk(
         reserve=settings.storage.reserve,
     )
     async with Lanes(common.pool, what) as lanes:
-        brought = LaneBulk(lanes, Spread(lanes, urls, fqrn, emit), store)
+        spread = Spread(lanes, urls, fqrn, emit, common.board(configured))
+        brought = LaneBulk(lanes, spread, store)
         try:
             yield brought
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from mirror.cvmfs.catalog import ObjectRef
@@ -35,6 +35,7 @@ class LaneBulk:
         self._looked_at = self._missing = 0  # until starting processes is worth it
         self._look = Coalescing(lanes.look, 4 * PART_OBJECTS, _MOMENT_S)
         self._fetch = Coalescing(self._fetch_all, 4 * PART_OBJECTS, _MOMENT_S)
+        self._fetch_left = Coalescing(self._fetch_all, 4 * PART_OBJECTS, _MOMENT_S)
 
     def start(self) -> None:
         """As `Bulk.start`."""
@@ -53,10 +54,16 @@ class LaneBulk:
             return {}
         return await self._fetch([ref for ref in refs if ref.size_bytes <= _SMALL_BYTES])
 
+    async def fetch_again(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
+        """As `Bulk.fetch_again`."""
+        left = [ref for ref in refs if self._spread.asked(ref.hash)]
+        return await self._fetch_left(left) if left else {}
+
     async def close(self) -> None:
         """Stop what is under way."""
         await self._look.close()
         await self._fetch.close()
+        await self._fetch_left.close()
         await self._spread.close()
 
     @property
@@ -64,10 +71,7 @@ class LaneBulk:
         return max(self._looked_at, self._missing) >= _WORTH_IT
 
     async def _fetch_all(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
-        wanted = [Wanted(ref.hash, 2 * ref.size_bytes + _ROOM_BYTES) for ref in refs]
-        spread = self._spread
-        portions = [wanted[n : n + PART_OBJECTS] for n in range(0, len(wanted), PART_OBJECTS)]
-        found = await asyncio.gather(*map(spread.fetch, portions))
+        found = await asyncio.gather(*map(self._spread.fetch, self._portions(refs)))
         parts = [part for some in found for part in some if part.count]
         await self._store.sync()
         revealed = await asyncio.gather(*map(self._lanes.reveal, parts))
@@ -78,3 +82,12 @@ class LaneBulk:
                     if size_bytes is not None:
                         brought[each.content_hash] = size_bytes
         return brought
+
+    def _portions(self, refs: Sequence[ObjectRef]) -> Iterator[Sequence[Wanted]]:
+        """Of those that have to come from elsewhere, the ones together that may come from there."""
+        kinds: dict[frozenset[int], list[Wanted]] = {}
+        for ref in refs:
+            wanted = Wanted(ref.hash, 2 * ref.size_bytes + _ROOM_BYTES)
+            kinds.setdefault(self._spread.asked(ref.hash), []).append(wanted)
+        for kind in kinds.values():
+            yield from (kind[n : n + PART_OBJECTS] for n in range(0, len(kind), PART_OBJECTS))

@@ -114,6 +114,9 @@ class Bulk(Protocol):
             How many bytes each has that was brought, as stored.
         """
 
+    async def fetch_again(self, refs: Sequence[ObjectRef]) -> Mapping[ContentHash, int]:
+        """As `fetch`, from elsewhere, for what that did not bring; once at most for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -183,10 +186,18 @@ class Fetching:
 
     async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
         """Let the lanes fetch the small ones; what they do not bring is left."""
+        bulk = self._site.bulk
+        return refs if bulk is None else self._left_of(refs, await bulk.fetch(refs))
+
+    async def deliver_elsewhere(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """Let the lanes ask other sources for what the first ones did not bring."""
+        bulk = self._site.bulk
+        return refs if bulk is None else self._left_of(refs, await bulk.fetch_again(refs))
+
+    def _left_of(
+        self, refs: Sequence[ObjectRef], brought: Mapping[ContentHash, int]
+    ) -> Sequence[ObjectRef]:
         site = self._site
-        if site.bulk is None:
-            return refs
-        brought = await site.bulk.fetch(refs)
         ours = [ref for ref in refs if ref.hash in brought]
         if ours:
             stored_bytes = sum(brought[ref.hash] for ref in ours)

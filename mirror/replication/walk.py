@@ -72,6 +72,9 @@ class Visitor(Protocol[C]):
     async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
         """See to as many of these as can be had together; returns those that are left."""
 
+    async def deliver_elsewhere(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """Likewise with what is left, in another way; the others do not wait for it."""
+
     async def deliver(self, ref: ObjectRef) -> None:
         """See to one object."""
 
@@ -113,6 +116,7 @@ class Walk(Generic[C]):
         """Objects on their way, and the catalogs that wait for each."""
         self._failed: set[ContentHash] = set()
         self._bulk = Room(self._breadth.bulk)
+        self._elsewhere = Room(self._breadth.bulk)
         self._slots = asyncio.Semaphore(self._breadth.deliveries)
         self._changed = asyncio.Event()
         self._busy = 0
@@ -224,18 +228,35 @@ class Walk(Generic[C]):
     async def _deliver_batch(self, refs: Sequence[ObjectRef], tasks: asyncio.TaskGroup) -> None:
         try:
             left = await self._visitor.deliver_in_bulk(refs)
-            is_left = {ref.hash for ref in left}
-            for ref in refs:
-                if ref.hash not in is_left:
-                    self._settle_object(ref.hash, None, tasks)
+            self._settle_all_but(left, refs, tasks)
+            if left:
+                await self._elsewhere.enter(len(left))
+        finally:
+            self._bulk.leave(max(_LEAST_ROOM, len(refs)))
+        if left:
+            await self._deliver_left(left, tasks)
+        self._busy -= 1
+        self._tell_readers()
+
+    async def _deliver_left(self, refs: Sequence[ObjectRef], tasks: asyncio.TaskGroup) -> None:
+        """Once more together, without keeping others from their first turn; then one by one."""
+        try:
+            left = await self._visitor.deliver_elsewhere(refs)
+            self._settle_all_but(left, refs, tasks)
             for ref in left:
                 await self._slots.acquire()
                 self._busy += 1
                 tasks.create_task(self._deliver(ref, tasks))
         finally:
-            self._bulk.leave(max(_LEAST_ROOM, len(refs)))
-        self._busy -= 1
-        self._tell_readers()
+            self._elsewhere.leave(len(refs))
+
+    def _settle_all_but(
+        self, left: Sequence[ObjectRef], refs: Sequence[ObjectRef], tasks: asyncio.TaskGroup
+    ) -> None:
+        is_left = {ref.hash for ref in left}
+        for ref in refs:
+            if ref.hash not in is_left:
+                self._settle_object(ref.hash, None, tasks)
 
     async def _deliver(self, ref: ObjectRef, tasks: asyncio.TaskGroup) -> None:
         error = None

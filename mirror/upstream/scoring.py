@@ -25,7 +25,7 @@ may be asked all the same: then a doubtful source is better than none.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from mirror.upstream.track_record import (
     FIXED_COST_S,
@@ -39,6 +39,13 @@ from mirror.upstream.track_record import (
 
 _ENOUGH_TO_KNOW: Final = 8
 """Deliveries after which a source's usual latency is known."""
+
+
+class Time(NamedTuple):
+    """How long a delivery takes: for whoever waits for it, and when those beside it share that."""
+
+    latency_s: float
+    share_s: float
 
 
 class Scoreboard:
@@ -182,6 +189,14 @@ class Scoreboard:
         record.straggle(now_s)
         return record.suspend_if_due(now_s, Fault.FAILED)
 
+    def suspend(self, index: int, now_s: float) -> float:
+        """It is known from elsewhere that it does not deliver. Returns as a failure."""
+        return self._records[index].suspend(now_s)
+
+    def under_way(self, index: int) -> int:
+        """How many requests to it have not ended."""
+        return self._records[index].under_way
+
     def release(self, index: int) -> None:
         """A request ended without a verdict: it was cancelled, or we failed ourselves."""
         record = self._records[index]
@@ -212,6 +227,11 @@ class Scoreboard:
         record = self._records[index]
         is_untried = index != self._reserve and not (record.requests or record.under_way)
         return record.until_s is None and (record.deliveries > 0 or is_untried)
+
+    def time(self, index: int) -> Time:
+        """How long a delivery takes usually; nothing, while that is not known."""
+        record = self._records[index]
+        return Time(record.latency_s or 0.0, record.share_s)
 
     def is_suspended(self, index: int) -> bool:
         """Whether it is asked only to see if it is better now, or if nobody else is left."""

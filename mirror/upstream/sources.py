@@ -248,12 +248,14 @@ class Sources:
         return await self.everywhere.fetch(request, consume)
 
 
-def sources(
+def sources(  # noqa: PLR0913 - what they are made of
     upstreams: Sequence[Upstream],
     policy: RetryPolicy,
     fqrn: Fqrn,
     emit: Emit,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    *,
+    board: Scoreboard | None = None,
 ) -> Sources:
     """Put together what is asked for one repository.
 
@@ -263,6 +265,7 @@ def sources(
         fqrn: of the repository.
         emit: hears how they do.
         sleep: waits between attempts.
+        board: where it is written down how they do; a new one by default.
     """
 
     def retrying(inner: Upstream) -> Upstream:
@@ -270,7 +273,7 @@ def sources(
 
     if len(upstreams) == 1:
         return Sources.of(retrying(upstreams[0]))
-    board = Scoreboard(len(upstreams), reserve=0)
+    board = board or Scoreboard(len(upstreams), reserve=0)
     scored = [Scored(each, board, index, fqrn, emit) for index, each in enumerate(upstreams)]
     any_of = AnyOf(scored, board, fqrn, emit)
     return Sources(retrying(any_of), scored, [retrying(each) for each in scored])

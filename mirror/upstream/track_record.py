@@ -8,6 +8,7 @@ and they are never forgotten. No clock and no loop in here; `Scoreboard` chooses
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,11 +86,14 @@ class Delivery:
         latency_s: from the request to the beginning of the answer.
         body_s: from there to the end; what was spent on writing it down may be left out.
         received_bytes: in that time.
+        shared_by: so many requests, this one included, were under way there together. Where it was
+            for them to wait for each other, each of them alone would have been so much quicker.
     """
 
     latency_s: float
     body_s: float
     received_bytes: int
+    shared_by: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Standing:
         failures: how often it gave no usable answer.
         lies: how often it delivered wrong bytes.
         latency_s: usually; None if nothing came.
+        least_latency_s: the shortest one, which no work of our own has lengthened.
         bytes_per_s: of one request, usually; None if nothing came.
         failing_ratio: share of the latest requests that failed.
     """
@@ -117,6 +122,7 @@ class Standing:
     failures: int
     lies: int
     latency_s: float | None
+    least_latency_s: float
     bytes_per_s: float | None
     failing_ratio: float
 
@@ -147,6 +153,8 @@ class TrackRecord:
         self.requests = self.deliveries = self.delivered_bytes = self.failures = self.lies = 0
         self.latency_s: float | None = None
         self.deviation_s = 0.0
+        self.share_s = 0.0
+        self._least_s = math.inf
         self.failing_ratio = self.lacking_ratio = 0.0
         self.strikes = 0.0
         self.heard_s: float | None = None
@@ -167,9 +175,13 @@ class TrackRecord:
         self.deliveries += 1
         self.delivered_bytes += delivery.received_bytes
         self._be_pleased()
+        self._least_s = min(self._least_s, delivery.latency_s)
+        share_s = delivery.latency_s / delivery.shared_by
         if self.latency_s is None:
             self.latency_s, self.deviation_s = delivery.latency_s, delivery.latency_s / 2
+            self.share_s = share_s
         else:
+            self.share_s += _SMOOTHING * (share_s - self.share_s)
             off_s = delivery.latency_s - self.latency_s
             self.latency_s += _SMOOTHING * off_s
             self.deviation_s += _SMOOTHING * (abs(off_s) - self.deviation_s)
@@ -236,9 +248,9 @@ class TrackRecord:
             self.until_s = max(now_s + pause_s, self.until_s or 0.0)
             return pause_s
         if self.until_s is None:
-            return self._suspend(now_s) if self._is_unbearable() else None
+            return self.suspend(now_s) if self._is_unbearable() else None
         # One that was under way when the suspension began is no news.
-        return self._suspend(now_s) if now_s >= self.until_s else None
+        return self.suspend(now_s) if now_s >= self.until_s else None
 
     def reinstate_if_due(self, now_s: float) -> bool:
         """After an answer: whether that ends a suspension.
@@ -258,7 +270,8 @@ class TrackRecord:
         is_known = self.requests >= policy.min_requests
         return self.strikes >= policy.max_strikes or (is_failing and is_known)
 
-    def _suspend(self, now_s: float) -> float:
+    def suspend(self, now_s: float) -> float:
+        """For the pause that is next; returns how long that is."""
         pause_s = self._pause_s
         self._pause_s = min(self._policy.max_pause_s, pause_s * 2)
         self.until_s = now_s + pause_s
@@ -285,7 +298,7 @@ class TrackRecord:
         if self.latency_s is None:
             return None
         rate = self.bytes_per_s
-        return FIXED_COST_S + self.latency_s + (_OBJECT_BYTES / rate if rate else 0.0)
+        return FIXED_COST_S + self.share_s + (_OBJECT_BYTES / rate if rate else 0.0)
 
     def expectation(self, best_s: float, now_s: float) -> Expectation:
         """What it probably costs now; ``best_s`` is what it may be at best, if it is not known."""
@@ -308,6 +321,7 @@ class TrackRecord:
             failures=self.failures,
             lies=self.lies,
             latency_s=self.latency_s,
+            least_latency_s=self._least_s,
             bytes_per_s=self.bytes_per_s,
             failing_ratio=self.failing_ratio,
         )

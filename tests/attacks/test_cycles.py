@@ -76,6 +76,10 @@ class MadeUpWorld:
         """There are no objects."""
         return refs
 
+    async def deliver_elsewhere(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """There are no objects."""
+        return refs
+
     async def deliver(self, ref: ObjectRef) -> None:
         """There are no objects."""
 

@@ -30,6 +30,7 @@ class Pretence(LocalStore):
         wanted: what was fetched.
         failing: is not brought.
         lost: is staged, but cannot be revealed.
+        asked_before: for what, and whom.
         is_full: whether what was staged does not reach the disk.
         has_started: whether processes were asked for.
     """
@@ -40,6 +41,7 @@ class Pretence(LocalStore):
         self.wanted: list[Wanted] = []
         self.failing: set[ContentHash] = set()
         self.lost: set[ContentHash] = set()
+        self.asked_before: dict[ContentHash, frozenset[int]] = {}
         self.is_full = self.has_started = False
 
     def start(self) -> None:
@@ -60,6 +62,10 @@ class Pretence(LocalStore):
         sizes = [None if each.content_hash in self.failing else 7 for each in wanted]
         errors = dict.fromkeys(failing, NotByLane("not today"))
         return [Part(wanted, sizes, errors, cast("Any", self), 1)]
+
+    def asked(self, content_hash: ContentHash) -> frozenset[int]:
+        """As `Spread.asked`."""
+        return self.asked_before.get(content_hash, frozenset())
 
     async def sync(self) -> None:
         """As `LocalStore.sync`."""
@@ -122,6 +128,35 @@ def test_what_did_not_come_is_left(pretence: Pretence) -> None:
     """To the careful way; the others are brought."""
     pretence.failing = {*HASHES[::3]}
     assert fetched(pretence, REFS) == {*HASHES} - pretence.failing
+
+
+def test_another_attempt(pretence: Pretence) -> None:
+    """For what somebody else may have; together what may come from the same ones."""
+    pretence.asked_before = dict.fromkeys(HASHES[:100], frozenset({1}))
+    pretence.asked_before |= dict.fromkeys(HASHES[100:110], frozenset({2}))
+
+    async def main() -> set[ContentHash]:
+        bulk = bulk_of(pretence)
+        bulk.start()
+        try:
+            return {*await bulk.fetch_again(REFS[:10] + REFS[90:120])}
+        finally:
+            await bulk.close()
+
+    assert run(main()) == {*HASHES[:10], *HASHES[90:110]}
+    assert pretence.notes.count("stage") == 2
+
+
+def test_nobody_else_has_it(pretence: Pretence) -> None:
+    """Then there is no other attempt."""
+
+    async def main() -> None:
+        bulk = bulk_of(pretence)
+        assert await bulk.fetch_again(REFS) == {}
+        await bulk.close()
+
+    run(main())
+    assert pretence.notes == []
 
 
 def test_what_was_not_revealed_was_not_brought(pretence: Pretence) -> None:

@@ -10,6 +10,8 @@ from mirror.errors import Corrupted, NotFound, UpstreamError
 from mirror.events import Event, SourceLied, SourceSuspended
 from mirror.replication.lanes import Lanes, NotByLane, Part, Wanted
 from mirror.replication.spread import Spread
+from mirror.upstream.scoring import Scoreboard
+from mirror.upstream.track_record import Delivery, Fault
 from tests.support.loops import run_timeless
 
 WANTED = [Wanted(ContentHash.of(Algorithm.SHA1, b"%d" % number), 100) for number in range(40)]
@@ -245,6 +247,156 @@ def test_the_overtaker_may_fail() -> None:
         await spread.close()
 
     run_timeless(main())
+
+
+def spread_over(
+    spreading: Spreading, singles: Scoreboard | None = None
+) -> tuple[Spread, FakeLanes]:
+    """One that goes on, and where it asks."""
+    lanes = cast("Lanes", spreading.lanes)
+    fqrn = Fqrn("test.example.org")
+    return Spread(lanes, spreading.urls, fqrn, spreading.events.append, singles), spreading.lanes
+
+
+def test_what_a_liar_spoiled_is_ordered_elsewhere() -> None:
+    """Once, and not of the liar."""
+    spreading = Spreading(dead, lying, good)
+    spreading.lanes.sources[2] = dead
+
+    async def main() -> None:
+        spread, lanes = spread_over(spreading)
+        while not lanes.asked or lanes.asked[-1] != 1:
+            await spread.fetch(WANTED)
+        spoiled = WANTED[1]
+        assert 1 in spread.asked(spoiled.content_hash)
+        assert not spread.asked(WANTED[0].content_hash)
+        lanes.asked.clear()
+        lanes.sources[2] = good
+        (part,) = [each for each in await spread.fetch([spoiled]) if each.count]
+        assert part.number == 2
+        assert 1 not in lanes.asked
+        assert not spread.asked(spoiled.content_hash)
+        await spread.close()
+
+    run_timeless(main())
+
+
+def test_what_nobody_has_is_not_ordered_again() -> None:
+    """All were asked; the careful way finds out what that means."""
+    spreading = Spreading(lacking, lacking)
+
+    async def main() -> None:
+        spread, _ = spread_over(spreading)
+        await spread.fetch(WANTED)
+        assert not any(spread.asked(each.content_hash) for each in WANTED)
+        await spread.close()
+
+    run_timeless(main())
+
+
+def surveyed(*latencies_s: float | None) -> Scoreboard:
+    """What is known when the manifest is: None for the dead."""
+    board = Scoreboard(len(latencies_s), reserve=0)
+    for index, latency_s in enumerate(latencies_s):
+        board.begin(index)
+        if latency_s is None:
+            board.record_failure(index, 0.0, Fault.FAILED)
+        else:
+            board.record_success(index, 0.0, Delivery(latency_s, 0.0, 100))
+    return board
+
+
+def test_who_was_slow_before_gets_nothing_at_first() -> None:
+    """The first part that it is given may be a thousand objects late."""
+    spreading = Spreading(good, good, good)
+    lanes = spreading.lanes
+    lanes.waits = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    async def main() -> None:
+        spread, _ = spread_over(spreading, surveyed(0.001, 0.1, 0.001))
+        parts = [asyncio.create_task(spread.fetch(WANTED)) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        assert lanes.asked == [2] * 10
+        for each in lanes.waits.values():
+            each.set()
+        await asyncio.gather(*parts)
+        await spread.close()
+
+    run_timeless(main())
+
+
+def test_who_was_dead_before_is_not_asked() -> None:
+    """As long as others deliver; and it is told."""
+    spreading = Spreading(good, dead, good)
+
+    async def main() -> None:
+        spread, lanes = spread_over(spreading, surveyed(0.001, None, 0.001))
+        for _ in range(10):
+            assert len(await spread.fetch(WANTED)) == 1
+        assert 1 not in lanes.asked
+        await spread.close()
+
+    run_timeless(main())
+    (suspended,) = [each for each in spreading.events if isinstance(each, SourceSuspended)]
+    assert suspended.source == URLS[1]
+
+
+def test_who_lies_is_not_asked_for_single_objects_either() -> None:
+    """What is left to the careful way is what it lied about."""
+    spreading = Spreading(good, lying)
+    singles = surveyed(0.001, 0.001)
+
+    async def main() -> None:
+        spread, _ = spread_over(spreading, singles)
+        await spread.fetch(WANTED)
+        await spread.close()
+
+    run_timeless(main())
+    assert singles.is_suspended(1)
+
+
+def test_overtaken_by_nobody() -> None:
+    """Who is late, and still the only one to deliver, is no straggler."""
+    spreading = Spreading(dead, good)
+    lanes = spreading.lanes
+
+    async def main() -> None:
+        spread, _ = spread_over(spreading)
+        for _ in range(10):
+            lanes.waits = {1: asyncio.Event()}
+            fetching = asyncio.create_task(spread.fetch(WANTED))
+            await asyncio.sleep(6)
+            lanes.waits[1].set()
+            assert brought(await fetching) == len(WANTED)
+        await spread.close()
+
+    run_timeless(main())
+    late = [each for each in spreading.events if isinstance(each, SourceSuspended)]
+    assert URLS[1] not in {each.source for each in late}
+
+
+def test_a_busy_liar_is_better_than_an_idle_slow_one() -> None:
+    """What counts is what it does in all, be it much at the same time."""
+    spreading = Spreading(good, lying)
+    lanes = spreading.lanes
+    under_way = [0, 0]
+
+    async def together(wanted: Sequence[Wanted], source: int) -> Part:
+        under_way[source] += 1
+        await asyncio.sleep(0.3 if source == 0 else 0.01 * under_way[source])
+        under_way[source] -= 1
+        return await FakeLanes.fetch(lanes, wanted, source)
+
+    lanes.fetch = together  # type: ignore[method-assign]
+
+    async def main() -> None:
+        spread, _ = spread_over(spreading, surveyed(0.1, 0.001))
+        for _ in range(10):
+            await asyncio.gather(*(spread.fetch(WANTED) for _ in range(20)))
+        await spread.close()
+
+    run_timeless(main())
+    assert lanes.asked.count(1) >= 180
 
 
 def test_cancelled_nothing_goes_on() -> None:

@@ -75,6 +75,9 @@ class FakeVisitor:
         before: root → its predecessor.
         errors: what it raises when asked for a catalog or an object.
         present: catalogs and objects that need no visit.
+        in_bulk: objects that come together,
+        elsewhere: and those that do on another attempt,
+        elsewhere_turns: which takes so many turns.
         log: ``open a``, ``deliver x``, ``complete a``, ``abandon a``, in order.
         failures: what was reported.
         opened: the catalogs, by name.
@@ -87,6 +90,9 @@ class FakeVisitor:
     before: dict[str, str] = field(default_factory=dict)
     errors: dict[str, MirrorError] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)
+    in_bulk: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
+    elsewhere_turns: int = 0
     log: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     opened: dict[str, FakeCatalog] = field(default_factory=dict)
@@ -124,7 +130,16 @@ class FakeVisitor:
 
     async def deliver_in_bulk(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
         """As `Visitor.deliver_in_bulk`."""
-        return refs
+        return self._left(refs, self.in_bulk)
+
+    async def deliver_elsewhere(self, refs: Sequence[ObjectRef]) -> Sequence[ObjectRef]:
+        """As `Visitor.deliver_elsewhere`."""
+        await turns(self.elsewhere_turns)
+        return self._left(refs, self.elsewhere)
+
+    def _left(self, refs: Sequence[ObjectRef], brought: set[str]) -> Sequence[ObjectRef]:
+        self.log += [f"bring {self._names[ref.hash]}" for ref in refs]
+        return [ref for ref in refs if self._names[ref.hash] not in brought]
 
     async def deliver(self, ref: ObjectRef) -> None:
         """As `Visitor.deliver`."""
@@ -243,6 +258,41 @@ def test_deliveries_of_all_catalogs_share_the_bound() -> None:
     visitor = FakeVisitor({"0": ["1", "2", "3", "4"]}, things)
     visitor.walk("0", breadth=Breadth(readers=5, deliveries=7))
     assert visitor.most_delivering == 7
+
+
+# --- many at once ---------------------------------------------------------------------------------
+
+
+def test_what_came_in_bulk_is_not_asked_for_again() -> None:
+    """What did not gets another attempt, and then one of its own."""
+    visitor = FakeVisitor(things={"0": ["x", "y", "z"]}, in_bulk={"x"}, elsewhere={"y"})
+    visitor.walk("0")
+    assert visitor.named("bring") == ["x", "y", "z", "y", "z"]
+    assert visitor.named("deliver") == ["z"]
+    assert visitor.named("complete") == ["0"]
+
+
+def test_another_attempt_keeps_nobody_from_the_first() -> None:
+    """There is room for one batch, and it is free before the first one's rest has come."""
+    things = {"0": [f"x{n}" for n in range(256)] + [f"y{n}" for n in range(256)]}
+    visitor = FakeVisitor(things=things, elsewhere={"x0"}, in_bulk={*things["0"]} - {"x0"})
+    visitor.elsewhere_turns = 1000
+    visitor.walk("0", breadth=Breadth(bulk=256))
+    brought = visitor.named("bring")
+    assert brought[:512] == things["0"]
+    assert brought[512:] == ["x0"]
+
+
+@given(trees(), breadths, st.sets(st.sampled_from([f"x{n}" for n in range(15)])))
+def test_everything_is_settled_however_it_comes(
+    visitor: FakeVisitor, breadth: Breadth, elsewhere: set[str]
+) -> None:
+    """Children before parents."""
+    visitor.elsewhere = elsewhere
+    visitor.in_bulk = {"x1", "x3"}
+    visitor.walk("0", breadth=breadth)
+    assert sorted(visitor.named("complete")) == sorted(visitor.things)
+    assert not {*visitor.named("deliver")} & (elsewhere | visitor.in_bulk)
 
 
 # --- shared things --------------------------------------------------------------------------------
