@@ -1,0 +1,238 @@
+"""What is known of each replica, built from what happens to it.
+
+The keeper tells what it sees, a run tells what it does (`mirror.events`); whoever wants to know
+looks here: status, alarms, metrics.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.manifest import Manifest
+from mirror.errors import MirrorError
+from mirror.events import (
+    CatalogStored,
+    Event,
+    ManifestAccepted,
+    ObjectFailed,
+    ObjectsPresent,
+    ObjectsStored,
+    ObjectsWanted,
+    SnapshotStarted,
+    SourceFailed,
+    SourceLied,
+    SourcePassedOver,
+    SourceRecovered,
+    SourceSuspended,
+)
+
+_FLIPS = 20
+
+
+class Phase(StrEnum):
+    """What a keeper is doing."""
+
+    IDLE = "idle"
+    LOOKING = "looking"
+    WAITING = "waiting"
+    FETCHING = "fetching"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One signed state of a repository.
+
+    Attributes:
+        number: its revision.
+        published_at: when it was signed, Unix time.
+        root: its root catalog's hash, as text.
+        certificate: its signer's certificate, by hash, as text.
+    """
+
+    number: int
+    published_at: int
+    root: str
+    certificate: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Revision:
+        """The one that a manifest announces."""
+        certificate = manifest.certificate
+        return cls(
+            manifest.revision,
+            manifest.published_at,
+            str(manifest.root_catalog),
+            str(certificate) if certificate is not None else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A new revision came before clients.
+
+    Attributes:
+        revision: which.
+        at: when.
+        seconds: how long the run took.
+        objects: fetched.
+        stored_bytes: their bytes.
+    """
+
+    revision: Revision
+    at: datetime
+    seconds: float
+    objects: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the last attempt failed."""
+
+    error: MirrorError
+    at: datetime
+
+    @property
+    def kind(self) -> str:
+        """The error's name, as README lists them."""
+        return type(self.error).__name__
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that is under way, in numbers; bytes unpacked as catalogs state them."""
+
+    began: datetime
+    is_initial: bool = False
+    revision: int | None = None
+    wanted: int = 0
+    wanted_bytes: int = 0
+    objects: int = 0
+    object_bytes: int = 0
+    fetched_bytes: int = 0
+    catalogs: int = 0
+    present: int = 0
+    failed: int = 0
+
+    def hear(self, event: Event) -> None:
+        """Take note of what the run tells."""
+        match event:
+            case SnapshotStarted():
+                self.is_initial = event.is_initial
+            case ManifestAccepted():
+                self.revision = event.revision
+            case ObjectsWanted():
+                self.wanted += event.count
+                self.wanted_bytes += event.size_bytes
+            case ObjectsStored():
+                self.objects += event.count
+                self.object_bytes += event.size_bytes
+                self.fetched_bytes += event.stored_bytes
+            case CatalogStored():
+                self.catalogs += 1
+                self.fetched_bytes += event.stored_bytes
+            case ObjectsPresent():
+                self.present += event.count
+            case ObjectFailed():
+                self.failed += 1
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What was last heard of one source.
+
+    Attributes:
+        url: which.
+        is_suspended: it is not asked for a while.
+        problem: what was wrong with it last; None if nothing is.
+        lies: wrong bytes delivered since we started.
+    """
+
+    url: str
+    is_suspended: bool = False
+    problem: str | None = None
+    lies: int = 0
+
+
+@dataclass(slots=True)
+class Situation:
+    """One replica.
+
+    Attributes:
+        fqrn: which.
+        served: what clients get; None before the first snapshot.
+        upstream: the newest that was seen and whose signatures hold.
+        behind_since: when the first revision that we do not serve was published, Unix time.
+        whitelist_expires: of the whitelist that is served.
+        phase: what its keeper is doing.
+        run: the run that is under way.
+        trouble: why the last attempt failed; None if it did not.
+        failures: in a row.
+        last_look: when the origin was last asked with success.
+        last_success: when a run last ended well.
+        next_look: when it will be looked at again.
+        flips: the last ones.
+        sources: by URL.
+        withheld: why its manifest is not given to clients; None if it is.
+    """
+
+    fqrn: Fqrn
+    served: Revision | None = None
+    upstream: Revision | None = None
+    behind_since: int | None = None
+    whitelist_expires: datetime | None = None
+    phase: Phase = Phase.IDLE
+    run: Run | None = None
+    trouble: Trouble | None = None
+    failures: int = 0
+    last_look: datetime | None = None
+    last_success: datetime | None = None
+    next_look: datetime | None = None
+    flips: deque[Flip] = field(default_factory=lambda: deque(maxlen=_FLIPS))
+    sources: dict[str, SourceState] = field(default_factory=dict)
+    withheld: str | None = None
+
+    def hear(self, event: Event) -> None:
+        """Take note of what a run tells."""
+        if self.run is not None:
+            self.run.hear(event)
+        match event:
+            case SourceSuspended():
+                self._source(event.source).is_suspended = True
+                self._source(event.source).problem = event.reason
+            case SourceRecovered():
+                self._source(event.source).is_suspended = False
+                self._source(event.source).problem = None
+            case SourceLied():
+                self._source(event.source).lies += 1
+                self._source(event.source).problem = event.reason
+            case SourceFailed() | SourcePassedOver():
+                self._source(event.source).problem = event.reason
+
+    def see(self, offered: Revision) -> None:
+        """The origin is at this revision."""
+        self.upstream = offered
+        if self.served is not None and offered.number <= self.served.number:
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = offered.published_at
+
+    def flip(self, flip: Flip) -> None:
+        """A new revision is served."""
+        self.flips.append(flip)
+        self.served = flip.revision
+        if self.upstream is None or self.upstream.number <= flip.revision.number:
+            self.upstream, self.behind_since = flip.revision, None
+        else:
+            self.behind_since = self.upstream.published_at
+
+    def lag_s(self, now: float) -> float:
+        """Seconds that clients are behind the publisher (contract E.3); 0 if they are not."""
+        return max(0.0, now - self.behind_since) if self.behind_since is not None else 0.0
+
+    def _source(self, url: str) -> SourceState:
+        return self.sources.setdefault(url, SourceState(url))

@@ -1,0 +1,89 @@
+"""So many at once, the longest waiting first, and a cancelled one takes nobody's place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from mirror.daemon.turns import Turns
+from tests.support.loops import run
+
+
+class World:
+    """Some who want a turn, and a clock that is moved by hand."""
+
+    def __init__(self, at_once: int) -> None:
+        self.now = 0.0
+        self.turns = Turns(at_once, lambda: self.now)
+        self.order: list[str] = []
+        self.end = asyncio.Event()
+
+    async def want(self, name: str, priority: int = 0, after_s: float = 1.0) -> asyncio.Task[None]:
+        """Somebody asks, and is given the time to wait."""
+        task = asyncio.create_task(self._have(name, priority))
+        await asyncio.sleep(0)
+        self.now += after_s
+        return task
+
+    async def _have(self, name: str, priority: int) -> None:
+        async with self.turns.turn(priority):
+            self.order.append(name)
+            await self.end.wait()
+
+
+def world(test: Callable[[World], Awaitable[None]], at_once: int = 1) -> None:
+    """Run a test."""
+
+    async def main() -> None:
+        await test(World(at_once))
+
+    run(main())
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_so_many(at_once: int) -> None:
+    """The others wait."""
+
+    async def test(world: World) -> None:
+        tasks = [await world.want(str(number)) for number in range(5)]
+        assert len(world.order) == at_once
+        assert world.turns.waiting == 5 - at_once
+        world.end.set()
+        await asyncio.gather(*tasks)
+        assert world.order == ["0", "1", "2", "3", "4"]
+
+    world(test, at_once)
+
+
+def test_priority_is_time() -> None:
+    """One step is a minute of waiting; who has waited longer than that is first all the same."""
+
+    async def test(world: World) -> None:
+        tasks = [await world.want("first")]
+        tasks.append(await world.want("patient", after_s=100))
+        tasks.append(await world.want("late"))
+        tasks.append(await world.want("important", priority=1))
+        world.end.set()
+        await asyncio.gather(*tasks)
+        assert world.order == ["first", "patient", "important", "late"]
+
+    world(test)
+
+
+def test_cancelled() -> None:
+    """Who gave up while waiting is passed over, and so is who gave up just when it was due."""
+
+    async def test(world: World) -> None:
+        first, second, third = [await world.want(name) for name in ("1", "2", "3")]
+        world.end.set()
+        await first
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        await third
+        assert world.order == ["1", "3"]
+        assert world.turns.waiting == 0
+
+    world(test)
