@@ -6,7 +6,25 @@ spool = "/var/spool/cvmfs"          # locks and reflog checksums, shared with cv
 reserve = "1 %"                     # or a size, stays free; default: 1 %, at most 10 GiB
 cached_up_to = "1 MiB"              # larger objects leave the page cache when they are on the disk
 [serve]
-listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6
+listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6, *:8000 for every address
+workers = 2                         # processes that answer; default: one for each core
+memory = "256 MiB"                  # for objects that are asked for often, in sum
+open_files = 1024                   # of other objects, kept open by each worker
+[serve.tls]                         # default: none; read again on SIGHUP
+listen = ["127.0.0.1:8443"]
+certificate = "/etc/ssl/mirror.pem" # followed by those that lead to its authority
+key = "/etc/ssl/private/mirror.key" # without a password
+[serve.limits]                      # of each worker
+connections = 10_000                # at the same time; fewer where the system allows fewer files
+connections_per_address = 2_000     # of these
+requests = 1_000_000                # on one connection; then the client connects anew
+line_bytes = 8190                   # of a request line, and of a header
+headers = 64                        # of a request
+header_s = 15.0                     # for a client to send them
+idle_s = 75.0                       # between two requests
+stalled_s = 30.0                    # how long a client may take less than the next line
+min_bytes_per_s = 1024
+drain_s = 20.0                      # for requests under way when a worker is to end
 [fetch]
 timeout_s = 10.0                    # to connect, to answer, and the window of the next line
 min_bytes_per_s = 1024              # slower than this counts as dead
@@ -50,14 +68,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from mirror.amounts import FloorSize, Size, TimeOfDay, problem
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
+from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
 from mirror.store.reserve import Floor
+from mirror.tables import AbsolutePath, Table
 from mirror.upstream.schedule import Pace, Schedule, Window, overlapping
 
 DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/mirror.toml")
@@ -93,46 +113,11 @@ def _proxy_url(url: str) -> str:
     return url
 
 
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise problem(f"'{path}' is relative; write the whole path from /")
-    return path
-
-
-def _listen_address(text: str) -> str:
-    try:
-        split_address(text)
-    except ValueError as error:
-        raise problem(f"{text!r} is no address; write host:port, like [::]:8000") from error
-    return text
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """``host:port`` into its parts; ``[::1]:80`` for IPv6, ``:80`` or ``*:80`` for any host.
-
-    Raises:
-        ValueError: it is not of that form.
-    """
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise ValueError(text)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(text)
-    return ("" if host == "*" else host), int(port)
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 Rate = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class StorageSettings(_Table):
+class StorageSettings(Table):
     """Where replicas lie."""
 
     path: AbsolutePath = DEFAULT_STORAGE
@@ -141,15 +126,7 @@ class StorageSettings(_Table):
     cached_up_to: Size = MIB
 
 
-class ServeSettings(_Table):
-    """Where clients find us."""
-
-    listen: Annotated[
-        list[Annotated[str, AfterValidator(_listen_address)]], Field(min_length=1)
-    ] = ["127.0.0.1:8000"]
-
-
-class _Pace(_Table):
+class _Pace(Table):
     """How fast, in sum and from each server."""
 
     requests_per_s: Rate | None = None
@@ -201,7 +178,7 @@ class FetchSettings(_Pace):
     follow_redirects: bool = False
     proxy: ProxyUrl | None = None
     ca_bundle: AbsolutePath | None = None
-    window: Annotated[list[WindowSettings], AfterValidator(_windows)] = []
+    window: Annotated[list[WindowSettings], AfterValidator(_windows)] = Field(default=[])
 
     @property
     def total_schedule(self) -> Schedule:
@@ -216,13 +193,13 @@ class FetchSettings(_Pace):
         return Schedule(self.source_pace, windows)
 
 
-class TrustSettings(_Table):
+class TrustSettings(Table):
     """What to refuse though it is validly signed."""
 
     blacklist: AbsolutePath | None = None
 
 
-class SnapshotSettings(_Table):
+class SnapshotSettings(Table):
     """What belongs to a snapshot."""
 
     predecessor_days: Annotated[int, Field(ge=0, le=36_500)] = 3
@@ -231,13 +208,13 @@ class SnapshotSettings(_Table):
     nice: Annotated[int, Field(ge=0, le=19)] = 0
 
 
-class ReplicaSettings(_Table):
+class ReplicaSettings(Table):
     """One repository to replicate."""
 
     name: Annotated[str, AfterValidator(_fqrn)]
     stratum0: Annotated[str, AfterValidator(_http_url)]
     keys: AbsolutePath
-    mirrors: list[Annotated[str, AfterValidator(_http_url)]] = []
+    mirrors: list[Annotated[str, AfterValidator(_http_url)]] = Field(default=[])
     proxy: ProxyUrl | None = None
     ca_bundle: AbsolutePath | None = None
 
@@ -247,7 +224,7 @@ class ReplicaSettings(_Table):
         return (self.stratum0, *self.mirrors)
 
 
-class Settings(_Table):
+class Settings(Table):
     """The whole file."""
 
     storage: StorageSettings = StorageSettings()
@@ -255,7 +232,7 @@ class Settings(_Table):
     fetch: FetchSettings = FetchSettings()
     trust: TrustSettings = TrustSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
-    replica: list[ReplicaSettings] = []
+    replica: list[ReplicaSettings] = Field(default=[])
 
     def select(self, names: tuple[str, ...]) -> list[ReplicaSettings]:
         """The replicas of these names, or all if none is given.
@@ -359,9 +336,14 @@ def _did_you_mean(location: tuple[int | str, ...]) -> str:
         "snapshot": SnapshotSettings,
         "replica": ReplicaSettings,
     }
+    nested: dict[str, type[BaseModel]] = {
+        "window": WindowSettings,
+        "limits": LimitSettings,
+        "tls": TlsSettings,
+    }
     table = tables.get(str(location[0]), Settings) if len(location) > 1 else Settings
-    if "window" in location[:-1]:
-        table = WindowSettings
+    for part in location[1:-1]:
+        table = nested.get(str(part), table)
     known = [field.alias or name for name, field in table.model_fields.items()]
     close = difflib.get_close_matches(str(location[-1]), known, 1)
     return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"

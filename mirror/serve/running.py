@@ -117,6 +117,17 @@ class Worker:
             each.close()
 
 
+def _quiet() -> logging.Logger:
+    """Where aiohttp tells of mistakes; those of clients, who learn of them, are nobody else's."""
+    logger = logging.getLogger("mirror.serve.aiohttp")
+    logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def tree_worker(options: WorkerOptions) -> Worker:
     """A worker of a mirror, `WorkerOptions.job`: serves the trees of all replicas.
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mirror.config import load_settings, parse_settings, split_address
+from mirror.config import load_settings, parse_settings
 from mirror.errors import ConfigError
+from mirror.serve.limits import ServeLimits
+from mirror.serve_plan import serve_plan
+from mirror.serve_settings import split_address
 from mirror.upstream.schedule import Pace
 
 REPLICA = """
@@ -83,6 +86,16 @@ def test_all_problems_are_reported_at_once() -> None:
         ),
         ("[serve]\nlisten = []", "serve.listen"),
         ("[serve]\nlisten = ['::1:80']", "[::]:8000"),
+        ("[serve]\nworkers = 0", "serve.workers"),
+        ("[serve]\nmemory = 'much'", "serve.memory: 'much' is no size"),
+        ("[serve.limits]\nconections = 1", "serve.limits.conections: no such setting; did you"),
+        ("[serve.limits]\nidle_s = 0", "serve.limits.idle_s"),
+        ("[serve.tls]\ncertificate = '/c'\nkey = '/k'", "serve.tls.listen: missing"),
+        ("[serve.tls]\nlisten = [':1']\nkey = 'k'", "serve.tls.key: 'k' is relative"),
+        (
+            "[serve.tls]\ncertificat = '/c'",
+            "serve.tls.certificat: no such setting; did you mean ce",
+        ),
         ("[snapshot]\npredecessor_days = 'three'", "snapshot.predecessor_days"),
         ("[snapshot]\nio_priority = 'idel'", "'idle'"),
         ("[storage]\nreserve = '1 GBit'", "storage.reserve: "),
@@ -160,6 +173,26 @@ def test_nothing_is_limited_unless_asked() -> None:
     assert not settings.fetch.source_schedule.is_limited
     assert settings.storage.reserve.of(100 * 2**30) == 2**30
     assert settings.storage.reserve.of(10**15) == 10 * 2**30
+
+
+def test_what_clients_may_take_has_one_set_of_defaults() -> None:
+    """The serving core's; and every limit can be set."""
+    limits = parse_settings("", "mirror.toml").serve.limits
+    assert limits.limits == ServeLimits()
+    changed = parse_settings("[serve.limits]\nidle_s = 5\ndrain_s = 0", "mirror.toml")
+    assert changed.serve.limits.limits == ServeLimits(idle_s=5, drain_s=0)
+
+
+def test_memory_is_shared_by_the_workers() -> None:
+    """So much in sum, however many there are; and the command line has the last word."""
+    text = "[serve]\nworkers = 4\nmemory = '400 MiB'\nlisten = [':1']"
+    settings = parse_settings(text, "mirror.toml")
+    plan = serve_plan(settings)
+    assert (plan.workers, plan.listen) == (4, (("", 1),))
+    assert plan.about["room"]["memory_bytes"] == 100 * 2**20
+    plan = serve_plan(settings, [("::1", 2)], 1)
+    assert (plan.workers, plan.listen) == (1, (("::1", 2),))
+    assert plan.about["room"]["memory_bytes"] == 400 * 2**20
 
 
 def test_selecting_replicas() -> None:

@@ -1,0 +1,40 @@
+"""From the configuration to what the supervisor of workers follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from mirror.config import Settings
+from mirror.serve.tls import TlsFiles
+from mirror.serve.tree import Room
+from mirror.serve.workers import Plan
+from mirror.serve_settings import addresses
+
+_JOB: Final = "mirror.serve.running:tree_worker"
+
+
+def serve_plan(
+    settings: Settings, listen: Sequence[tuple[str, int]] = (), workers: int | None = None
+) -> Plan:
+    """The trees of all replicas, for clients.
+
+    Args:
+        settings: the configuration.
+        listen: addresses instead of those for HTTP in the configuration; none: those.
+        workers: how many, instead of what the configuration says.
+    """
+    serve, tls = settings.serve, settings.serve.tls
+    count = workers or serve.workers
+    room = Room(memory_bytes=serve.memory // count, open_files=serve.open_files)
+    return Plan(
+        job=_JOB,
+        about={"storage": str(settings.storage.path), "room": asdict(room)},
+        limits=serve.limits.limits,
+        listen=tuple(listen) or addresses(serve.listen),
+        secure=addresses(tls.listen) if tls else (),
+        tls=TlsFiles(tls.certificate, tls.key) if tls else None,
+        workers=count,
+        open_files=serve.open_files,
+    )
