@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from mirror.serve.clock import SERVER
 from mirror.serve.content import Found, Outcome
 from mirror.serve.gate import ACCOUNT, Gate
+from mirror.serve.offences import offence
 from mirror.serve.ranges import Part, Unsatisfiable, parts
 from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, resource
 
@@ -36,9 +37,12 @@ def create_app(gate: Gate) -> web.Application:
 def _bookkeeping(gate: Gate) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[IS_LAST] = not gate.connection_of(request).begin(request)
+        connection = gate.connection_of(request)
+        refused = offence(request)
+        may_go_on = connection is not None and connection.begin(request)
+        request[IS_LAST] = refused is not None or not may_go_on
         try:
-            response = await handler(request)
+            response = await handler(request) if refused is None else refused
         except web.HTTPException as refusal:
             response = _refused(refusal)
         if not response.prepared:
@@ -87,7 +91,7 @@ class _Objects:
         if found is None:
             return _not_found(request, wanted.kind)
         try:
-            wanted_parts = parts(request.headers.get("Range", ""), found.body.size_bytes)
+            wanted_parts = parts(_range(request), found.body.size_bytes)
         except Unsatisfiable:
             size = found.body.size_bytes
             request[ACCOUNT] = wanted.kind, Outcome.ERROR, 0
@@ -180,6 +184,13 @@ class _Answer:
     def _note(self) -> None:
         found = self._found
         self._request[ACCOUNT] = found.resource.kind, found.outcome, self._sent_bytes
+
+
+def _range(request: web.Request) -> str:
+    """The parts asked for: none of HEAD (RFC 9110, 14.2), and no validator fits (13.1.5)."""
+    if request.method != "GET" or "If-Range" in request.headers:
+        return ""
+    return ",".join(request.headers.getall("Range", ()))  # two of them mean nothing
 
 
 def _is_fresh(request: web.Request) -> bool:

@@ -42,6 +42,7 @@ _MAX_HELD_BYTES: Final = 4096
 _MAX_PENDING_BYTES: Final = 64 * 1024
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 _WITHOUT_BODY: Final = (b"GET ", b"HEAD ")
+_PARTING_S: Final = 0.5
 
 
 class Connection(asyncio.Protocol):
@@ -114,9 +115,10 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has nothing more to say; it still gets what it asked for."""
         self._has_ended = True
+        if self._is_handed_over and not self._is_busy:
+            self._part()
         can_stay_half_open = self._transport.get_extra_info("sslcontext") is None
-        is_owed = self._is_busy or self._transport.get_write_buffer_size() > 0
-        return can_stay_half_open and is_owed
+        return can_stay_half_open and (self._is_busy or self._is_handed_over)
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -134,7 +136,7 @@ class Connection(asyncio.Protocol):
         if self._handler is not None:
             self._handler.resume_writing()
         if self._has_ended and not self._is_busy:
-            self._transport.close()
+            self._part()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -222,6 +224,7 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self._await_client()
         began = self._gate.loop.time()
+        is_at_once = True
 
         def over(error: Exception | None) -> None:
             sending, self._sending = self._sending, None
@@ -232,7 +235,10 @@ class Connection(asyncio.Protocol):
             self._gate.ledger.add(
                 Served(self.peer, line, headers, 200, sent, outcome, kind, seconds, error is None)
             )
-            if error is None:
+            if error is None and is_at_once:
+                self._is_busy = False  # and whoever wants it sent goes on
+                self._deadline = self._gate.idle_ends
+            elif error is None:
                 self._go_on()
             else:
                 # closing early tells the client, a padded body would not
@@ -242,6 +248,7 @@ class Connection(asyncio.Protocol):
         self._sending = Sending(found.body, self._transport, self._gate.loop, over, sent)
         if not self._is_paused:
             self._sending.resume()
+        is_at_once = False
 
     def _look_for(self, request: bytes, line: bytes, headers: Headers) -> bool:
         """Answer when it is found; aiohttp says so if it is not."""
@@ -275,6 +282,13 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
             self._take(data)
         if self._has_ended and not self._is_busy and not self._is_paused:
+            self._part()
+
+    def _part(self) -> None:
+        """Close after all that was asked is answered; aiohttp may be about to begin an answer."""
+        if self._is_handed_over:
+            self._deadline = self._gate.clock.now + _PARTING_S
+        else:
             self._transport.close()
 
     # --- aiohttp's part ---------------------------------------------------------------------------
@@ -282,7 +296,9 @@ class Connection(asyncio.Protocol):
     def _hold(self, data: bytes) -> None:
         """Wait for the rest of a request, if it looks like one of ours; else it is aiohttp's."""
         self._deadline = min(self._deadline, self._gate.clock.now + self._gate.limits.header_s)
-        if len(data) <= _MAX_HELD_BYTES and (data.startswith(_WITHOUT_BODY) or len(data) < 5):
+        is_ours = data.startswith(_WITHOUT_BODY) or len(data) < 5
+        has_bare_ends = data.count(b"\n") != data.count(b"\r\n")  # may never end as we know it
+        if is_ours and not has_bare_ends and len(data) <= _MAX_HELD_BYTES:
             self._pending = data
         else:
             self._hand_over(data)
@@ -323,24 +339,31 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self._await_client()
         self.requests_left -= 1
-        if request.body_exists and not self._is_handed_over:
-            data, self._pending = self._pending, b""
-            self._is_handed_over = True
-            if data:
-                self._aiohttp.data_received(data)
+        self._leave_body(request)
         return self.requests_left > 0
+
+    def _leave_body(self, request: BaseRequest) -> None:
+        """Where a body ends only aiohttp can tell."""
+        if not request.body_exists or self._is_handed_over:
+            return
+        data, self._pending = self._pending, b""
+        self._is_handed_over = True
+        self._transport.resume_reading()
+        if data:
+            self._aiohttp.data_received(data)
 
     def finish(self, request: BaseRequest, response: StreamResponse) -> None:
         """Take note that aiohttp has answered."""
         self._deadline = self._gate.idle_ends
+        self._leave_body(request)  # it was refused before it could begin
         if self._is_handed_over:
             self._is_busy = False
             if self._has_ended:
-                self._deadline = self._gate.clock.now  # unless another answer begins before
+                self._part()
             return
         raw, self._raw = self._raw, b""
-        self._gate.learn(request, raw)
         if response.keep_alive:
+            self._gate.learn(request, raw)
             self._gate.loop.call_soon(self._go_on)  # when aiohttp waits for the next one
         else:
             self._pending = b""
@@ -357,6 +380,8 @@ class Connection(asyncio.Protocol):
             return
         if not self._is_busy:
             self._transport.close()
+            self._is_busy = True  # until all of it is taken
+            self._await_client()
         elif self._is_stalled():
             self._cut()
         else:

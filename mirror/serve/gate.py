@@ -110,9 +110,9 @@ class Gate:
         self._by_handler[handler] = connection
         return handler
 
-    def connection_of(self, request: BaseRequest) -> Connection:
-        """Where aiohttp has a request from."""
-        return self._by_handler[request.protocol]
+    def connection_of(self, request: BaseRequest) -> Connection | None:
+        """Where aiohttp has a request from; None if it was lost meanwhile."""
+        return self._by_handler.get(request.protocol)
 
     def learn(self, request: BaseRequest, raw: bytes) -> None:
         """Remember plain headers."""
