@@ -10,6 +10,7 @@ began may have been missed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -83,8 +84,9 @@ class Keeper:
         self._turns = turns
         self._flipped = flipped
         self._now = now
-        self._is_busy = False
         self._is_asked_again = False
+        self._is_over = asyncio.Event()
+        self._is_over.set()
 
     @property
     def fqrn(self) -> Fqrn:
@@ -101,13 +103,16 @@ class Keeper:
     async def look(self, *, is_told: bool = False) -> None:
         """Look at the origin, and fetch what is new; at once, or behind the look that is going on.
 
+        Returns when nobody is looking any more; the situation tells how that went.
+
         Args:
             is_told: somebody says that there is news, so there is no need to ask.
         """
-        if self._is_busy:
+        if not self._is_over.is_set():
             self._is_asked_again = True
+            await self._is_over.wait()
             return
-        self._is_busy = True
+        self._is_over.clear()
         try:
             while True:
                 self._is_asked_again = False
@@ -116,8 +121,8 @@ class Keeper:
                     return
                 is_told = False
         finally:
-            self._is_busy = False
             self.situation.phase = Phase.IDLE
+            self._is_over.set()
 
     async def _attempt(self, *, is_told: bool) -> None:
         try:

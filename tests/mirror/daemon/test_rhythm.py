@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,13 @@ from mirror.daemon.rhythm import Hours, Rhythm, next_allowed, pause_s
 RHYTHM = Rhythm(interval_s=60, slowest_s=600, backoff_s=1800, jitter=0.1)
 NIGHT = Hours(time(22), time(6))
 DAY = 86_400.0
+
+
+def moment(*parts: int) -> datetime:
+    """A moment of the host's time, which is UTC here."""
+    year, month, day, *clock = parts
+    hour, minute, second = (*clock, 0)[:3] if len(clock) == 2 else clock
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -44,21 +51,21 @@ def test_blurred(random: float, quiet_s: float, failures: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "allowed"),
+    ("now", "allowed"),
     [
-        (datetime(2026, 11, 21, 23, 30), datetime(2026, 11, 21, 23, 30)),
-        (datetime(2026, 11, 22, 5, 59), datetime(2026, 11, 22, 5, 59)),
-        (datetime(2026, 11, 22, 6, 0), datetime(2026, 11, 22, 22, 0)),
-        (datetime(2026, 11, 22, 12, 0, 7), datetime(2026, 11, 22, 22, 0)),
+        (moment(2026, 11, 21, 23, 30), moment(2026, 11, 21, 23, 30)),
+        (moment(2026, 11, 22, 5, 59), moment(2026, 11, 22, 5, 59)),
+        (moment(2026, 11, 22, 6, 0), moment(2026, 11, 22, 22, 0)),
+        (moment(2026, 11, 22, 12, 0, 7), moment(2026, 11, 22, 22, 0)),
     ],
 )
-def test_hours(moment: datetime, allowed: datetime) -> None:
+def test_hours(now: datetime, allowed: datetime) -> None:
     """Outside of them the next one is waited for."""
-    assert next_allowed(moment, [NIGHT]) == allowed
+    assert next_allowed(now, [NIGHT]) == allowed
 
 
 def test_hours_tomorrow() -> None:
     """It may be tomorrow's."""
-    late = datetime(2026, 11, 21, 12, 30)
-    assert next_allowed(late, [Hours(time(1), time(2))]) == datetime(2026, 11, 22, 1, 0)
+    late = moment(2026, 11, 21, 12, 30)
+    assert next_allowed(late, [Hours(time(1), time(2))]) == moment(2026, 11, 22, 1, 0)
     assert next_allowed(late, []) == late
