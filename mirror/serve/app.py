@@ -6,6 +6,7 @@ Answers here and on the fast path are the same, header by header; the differenti
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -25,11 +26,21 @@ IS_LAST: Final = web.RequestKey("is_last", bool)
 _ALLOWED: Final = {"Allow": "GET, HEAD"}
 
 
-def create_app(gate: Gate) -> web.Application:
-    """Serve what is on the gate's shelf."""
+AddRoutes = Callable[[web.Application], None]
+
+
+def create_app(gate: Gate, *parts: AddRoutes) -> web.Application:
+    """Serve what is on the gate's shelf, and what else there is.
+
+    Args:
+        gate: where requests come in.
+        parts: each adds routes of its own, which go before those of files.
+    """
     app = web.Application(middlewares=[_bookkeeping(gate)])
     app.on_response_prepare.append(_say_good_bye)
     app.router.add_get("/robots.txt", _robots)
+    for add_routes in parts:
+        add_routes(app)
     app.router.add_get("/{path:.*}", _Objects(gate).answer)
     return app
 
