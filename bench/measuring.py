@@ -58,15 +58,15 @@ def measured(
     """Run a program that begins with nothing unwritten on the file system of ``place``."""
     sync(place)
     with tempfile.TemporaryFile() as errors:
-        busy_s, own_s, servers_s = _busy_s(), time.process_time(), _cpu_s(servers)
+        all_s, own_s, servers_s = busy_s(), time.process_time(), cpu_s(servers)
         ended = _run(command, errors, patience_s)
-        busy_s, own_s = _busy_s() - busy_s, time.process_time() - own_s
-        servers_s = _cpu_s(servers) - servers_s
+        all_s, own_s = busy_s() - all_s, time.process_time() - own_s
+        servers_s = cpu_s(servers) - servers_s
         was_given_up = ended.code == -signal.SIGKILL and ended.wall_s >= patience_s
         if ended.code and not was_given_up:
             errors.seek(0)
             sys.exit(f"{command} ended with {ended.code}\n{errors.read().decode()}")
-    others_s = max(0.0, busy_s - own_s - servers_s - ended.cpu_s)
+    others_s = max(0.0, all_s - own_s - servers_s - ended.cpu_s)
     return Measure(
         wall_s=ended.wall_s,
         synced_s=sync(place),
@@ -170,7 +170,7 @@ def _peak_kib(pid: int) -> int:
     return 0
 
 
-def _cpu_s(pids: Sequence[int]) -> float:
+def cpu_s(pids: Sequence[int]) -> float:
     """User and system time of servers and all below them."""
     ticks = 0
     for server in pids:
@@ -180,7 +180,7 @@ def _cpu_s(pids: Sequence[int]) -> float:
     return ticks / _TICKS
 
 
-def _busy_s() -> float:
+def busy_s() -> float:
     """What all processors together did since the machine started, its hypervisor's theft too."""
     line = Path("/proc/stat").read_text().partition("\n")[0].split()
     user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, line[1:9])

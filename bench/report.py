@@ -50,7 +50,7 @@ class Result:
             for peer in self.rounds
             if number < min(len(self.medians(peer)), len(self.medians(OURS)))
         ]
-        return f"{self._description()}\n\n{_table(HEADER, rows, words=2)}\n"
+        return f"{self._description()}\n\n{markdown(HEADER, rows, words=2)}\n"
 
     def _cells(self, number: int, peer: str) -> list[str]:
         theirs, ours = self.medians(peer)[number], self.medians(OURS)[number]
@@ -125,7 +125,7 @@ class Growth:
 def growth_table(rows: Sequence[Growth]) -> str:
     """For people; Markdown."""
     header = "Files", "Catalogs", "Objects", "First, peak MiB", "No news, peak MiB", "First, wall s"
-    return _table(
+    return markdown(
         header,
         [
             [
@@ -186,15 +186,15 @@ def save(path: Path, machine: Machine, results: Sequence[Result], growth: Sequen
     path.write_text(json.dumps(document, indent=1))
 
 
-def put_into_readme(title: str, text: str) -> None:
+def put_into_readme(title: str, text: str, readme: Path = README) -> None:
     """Replace what README says between the marks of this title."""
     begin, end = f"<!-- {title} -->\n", f"<!-- end of {title} -->\n"
-    before, _, rest = README.read_text().partition(begin)
+    before, _, rest = readme.read_text().partition(begin)
     _, _, after = rest.partition(end)
-    README.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")
+    readme.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 0) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 0) -> str:
     """Markdown; the first columns hold words, the others numbers."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * (w - 1) + ("-" if at < words else ":") for at, w in enumerate(widths)]
