@@ -14,6 +14,8 @@ How a client gets it:
     connection    one client's connection: plain requests are answered here
     plain         headers that need no second look
     app           the aiohttp application, which answers everything else
+    offences      what a request must not be, beyond what aiohttp refuses itself
+    forwarding    whole requests on their way to aiohttp
     sending       large bodies, at the pace of the client
     acknowledged  what a client has taken
     limits        what it may take
