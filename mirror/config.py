@@ -49,12 +49,25 @@ predecessor_days = 3                # how far back replaced revisions are still 
 parallel = 4                        # replicas at the same time
 io_priority = "best-effort"         # last in the queue for the disk; "idle" or "none"
 nice = 0                            # leaves processors to others, up to 19
+[run]                               # the daemon, cvmfs-mirror run
+interval_s = 60.0                   # between looks at a repository that changes
+slowest_s = 600.0                   # between looks at one that does not
+backoff_s = 1800.0                  # between attempts that fail, at most
+whitelist_s = 3600.0                # whitelists are renewed without a new revision
+listen = ["127.0.0.1:8001"]         # status and push, beside serve.listen; default: only there
+tokens = "/etc/cvmfs-mirror/tokens" # who may push, one a line; default: nobody
+announcements = ["http://gateway.example.org:4929"]   # tell of publications; default: none
+stale_s = 1800.0                    # an alarm where clients are further behind
+whitelist_warning_s = 172800.0      # an alarm so long before one expires
 [[replica]]
 name = "software.example.org"
 stratum0 = "http://stratum0.example.org/cvmfs/software.example.org"
 keys = "/etc/cvmfs/keys/example.org"   # file or directory of *.pub
 mirrors = ["http://stratum1.example.net/cvmfs/software.example.org"]   # asked before Stratum 0
 proxy = "…"                         # and ca_bundle: for this replica alone
+priority = 0                        # one step is worth a minute of waiting for a turn to fetch
+hours = [{ from = "22:00", to = "06:00" }]   # when it is looked at, unless pushed; default: always
+refuse_after_s = 86400              # clients get 503 from a mirror so far behind; default: never
 """
 
 from __future__ import annotations
@@ -75,9 +88,10 @@ from mirror.amounts import FloorSize, Size, TimeOfDay, problem
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
+from mirror.run_settings import HoursList, RunSettings
 from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
 from mirror.store.reserve import Floor
-from mirror.tables import AbsolutePath, Table
+from mirror.tables import AbsolutePath, HttpUrl, Table
 from mirror.upstream.schedule import Pace, Schedule, Window, overlapping
 
 DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/mirror.toml")
@@ -95,15 +109,6 @@ def _fqrn(name: str) -> str:
         return Fqrn(name).name
     except FormatError as error:
         raise problem(str(error)) from error
-
-
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise problem(f"{url!r} is no URL; write http://host/path or https://host/path")
-    if parts.query or parts.fragment:
-        raise problem(f"{url!r} has a '?' or '#'; leave off what follows")
-    return url.rstrip("/")
 
 
 def _proxy_url(url: str) -> str:
@@ -212,11 +217,14 @@ class ReplicaSettings(Table):
     """One repository to replicate."""
 
     name: Annotated[str, AfterValidator(_fqrn)]
-    stratum0: Annotated[str, AfterValidator(_http_url)]
+    stratum0: HttpUrl
     keys: AbsolutePath
-    mirrors: list[Annotated[str, AfterValidator(_http_url)]] = Field(default=[])
+    mirrors: list[HttpUrl] = Field(default=[])
     proxy: ProxyUrl | None = None
     ca_bundle: AbsolutePath | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    hours: HoursList = Field(default=[])
+    refuse_after_s: Annotated[float, Field(ge=60)] | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -232,6 +240,7 @@ class Settings(Table):
     fetch: FetchSettings = FetchSettings()
     trust: TrustSettings = TrustSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
+    run: RunSettings = RunSettings()
     replica: list[ReplicaSettings] = Field(default=[])
 
     def select(self, names: tuple[str, ...]) -> list[ReplicaSettings]:
@@ -334,6 +343,7 @@ def _did_you_mean(location: tuple[int | str, ...]) -> str:
         "fetch": FetchSettings,
         "trust": TrustSettings,
         "snapshot": SnapshotSettings,
+        "run": RunSettings,
         "replica": ReplicaSettings,
     }
     nested: dict[str, type[BaseModel]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -22,4 +23,14 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise problem(f"{url!r} is no URL; write http://host/path or https://host/path")
+    if parts.query or parts.fragment:
+        raise problem(f"{url!r} has a '?' or '#'; leave off what follows")
+    return url.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
