@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mirror.config import DEFAULT_BLACKLIST, ReplicaSettings, Settings
@@ -18,6 +19,7 @@ from mirror.replication.fetching import Bulk
 from mirror.replication.lane_options import LaneOptions
 from mirror.replication.lanes import LanePool, Lanes
 from mirror.replication.replica import Replica
+from mirror.replication.snapshot import SnapshotOptions, SnapshotReport, SnapshotRun
 from mirror.replication.spread import Spread
 from mirror.store.local import LocalStore
 from mirror.trust.master_keys import MasterKeys
@@ -32,7 +34,7 @@ from mirror.upstream.paced import Paced
 from mirror.upstream.pacing import Pacing
 from mirror.upstream.retrying import RetryPolicy
 from mirror.upstream.scoring import Scoreboard
-from mirror.upstream.sources import sources
+from mirror.upstream.sources import Sources, sources
 
 
 def local_store(settings: Settings, fqrn: Fqrn) -> LocalStore:
@@ -143,6 +145,46 @@ async def bulk(
             yield brought
         finally:
             await brought.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """The way to one repository's sources, while it is open.
+
+    Attributes:
+        sources: Stratum 0 and the mirrors.
+    """
+
+    sources: Sources
+    _settings: Settings
+    _configured: ReplicaSettings
+    _emit: Emit
+    _common: Shared
+
+    async def run(self, options: SnapshotOptions | None = None) -> SnapshotReport:
+        """Bring the replica to the revision its sources are at.
+
+        Raises:
+            MirrorError: why not.
+        """
+        replicated = replica(self._settings, self._configured)
+        async with bulk(self._settings, self._configured, self._emit, self._common) as quick:
+            now = datetime.now(UTC)
+            run = SnapshotRun(replicated, self.sources, now, self._emit, options, bulk=quick)
+            return await run.run()
+
+
+@asynccontextmanager
+async def journey(
+    settings: Settings, configured: ReplicaSettings, emit: Emit, common: Shared
+) -> AsyncIterator[Journey]:
+    """Open the way.
+
+    Raises:
+        ConfigError: the CA bundle cannot be read.
+    """
+    async with upstream(settings, configured, emit, common) as asked:
+        yield Journey(Sources.of(asked), settings, configured, emit, common)
 
 
 def _http_options(settings: Settings, configured: ReplicaSettings) -> HttpOptions:

@@ -24,6 +24,7 @@ _VERBS: Final = MappingProxyType(
         "status": "status",
         "check": "check",
         "serve": "serve",
+        "run": "run",
         "demo": "demo",
         "publish": "publish",
         "tag": "tag",
