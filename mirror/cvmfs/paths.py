@@ -8,6 +8,7 @@
     ├── .cvmfs_last_snapshot        replica only: when the last snapshot ended
     ├── .cvmfs_is_snapshotting      replica only, during a snapshot: when it began
     ├── .cvmfs_status.json          replica only: the same for machines
+    ├── .mirror-withheld            ours alone, never served: why clients get no manifest
     ├── .cvmfsalt-<hash><suffix>    where the manifest says ``Ayes``: links into data/
     └── data/
         ├── 00 … ff/<38 hex digits>[-rmd160|-shake128][C|H|L|M|P|X]
@@ -32,6 +33,8 @@ MASTER_REPLICA: Final = ".cvmfs_master_replica"
 LAST_SNAPSHOT: Final = ".cvmfs_last_snapshot"
 IS_SNAPSHOTTING: Final = ".cvmfs_is_snapshotting"
 STATUS: Final = ".cvmfs_status.json"
+
+WITHHELD: Final = ".mirror-withheld"
 
 DATA: Final = "data"
 TEMPORARIES: Final = "data/txn"

@@ -19,6 +19,7 @@ from mirror.serve.gate import ACCOUNT, Gate
 from mirror.serve.offences import offence
 from mirror.serve.ranges import Part, Unsatisfiable, parts
 from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, resource
+from mirror.serve.root_files import Withheld
 
 _SLICE_BYTES: Final = 128 * 1024
 _ROBOTS: Final = "User-agent: *\nDisallow: /\n"
@@ -96,9 +97,11 @@ class _Objects:
             return _not_found(request, Kind.OTHER)
         try:
             found = await self._gate.shelf.find(wanted, is_fresh=_is_fresh(request))
+        except Withheld as error:
+            return _unavailable(request, wanted.kind, str(error))
         except OSError as error:
             self._gate.complain(request.raw_path.encode(), error)
-            return _unavailable(request, wanted.kind)
+            return _unavailable(request, wanted.kind, "Service Unavailable")
         if found is None:
             return _not_found(request, wanted.kind)
         try:
@@ -215,6 +218,6 @@ def _not_found(request: web.Request, kind: Kind) -> web.Response:
     return web.Response(status=404, text="404: Not Found\n", headers=NOT_FOUND_HEADERS)
 
 
-def _unavailable(request: web.Request, kind: Kind) -> web.Response:
+def _unavailable(request: web.Request, kind: Kind, reason: str) -> web.Response:
     request[ACCOUNT] = kind, Outcome.ERROR, 0
-    return web.Response(status=503, text="503: Service Unavailable\n", headers=NOT_FOUND_HEADERS)
+    return web.Response(status=503, text=f"503: {reason}\n", headers=NOT_FOUND_HEADERS)

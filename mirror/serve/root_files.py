@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7
+from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7, WITHHELD
 from mirror.serve.content import Found, OpenFile
 from mirror.serve.opening import Opener
 from mirror.serve.resources import Resource
@@ -30,6 +30,10 @@ _MAX_IN_MEMORY_BYTES: Final = 256 * 1024
 _MAX_REPOSITORIES: Final = 10_000
 Stamp = tuple[int, int, int, int]
 """What changes when a file is replaced: device, inode, size, time."""
+
+
+class Withheld(OSError):
+    """Clients are not to get the manifest; the reason is for them, too."""
 
 
 class BeingReplaced(Exception):
@@ -62,9 +66,13 @@ class RootFiles:
 
         Raises:
             BeingReplaced: there is nothing to serve before the flip is over, or it failed to end.
+            Withheld: it is there, but not for clients.
             OSError: it cannot be read.
         """
         repository, _, name = resource.path.rpartition("/")
+        if name == MANIFEST and os.access(f"{self._storage}/{repository}/{WITHHELD}", os.F_OK):
+            reason = _read(f"{self._storage}/{repository}/{WITHHELD}") or b""
+            raise Withheld(reason.decode("utf-8", "replace").strip())
         if name in _TOGETHER:
             content = self._ensemble(repository, may_wait=may_wait).contents[name]
             return None if content is None else self._in_memory(resource, content, content)

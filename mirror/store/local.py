@@ -24,6 +24,7 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.paths import (
     FAN_OUT,
     TEMPORARIES,
+    WITHHELD,
     alternative_path,
     alternative_target,
     is_root_file,
@@ -158,6 +159,23 @@ class LocalStore:
             yield
         finally:
             os.close(descriptor)
+
+    async def withhold(self, reason: str | None) -> None:
+        """Give clients no manifest for this reason, until called again with None.
+
+        The note outlives this process: whoever serves the tree keeps to it.
+        """
+        note, temporary = self.root / WITHHELD, self._temporary()
+
+        def write() -> None:
+            with translated(note):
+                if reason is None:
+                    note.unlink(missing_ok=True)
+                else:
+                    temporary.write_text(f"{reason}\n", encoding="utf-8")
+                    temporary.replace(note)
+
+        await in_thread(write)
 
     async def remove_root_file(self, name: str) -> None:
         """As `ObjectStore.remove_root_file`."""

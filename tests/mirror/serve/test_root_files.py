@@ -15,7 +15,7 @@ import pytest
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.paths import MANIFEST, STATUS, WHITELIST, WHITELIST_PKCS7
 from mirror.serve.resources import resource
-from mirror.serve.root_files import BeingReplaced, RootFiles
+from mirror.serve.root_files import BeingReplaced, RootFiles, Withheld
 from mirror.store.local import LocalStore
 
 NAME = Fqrn("test.example.org")
@@ -115,6 +115,23 @@ def test_the_store_takes_that_lock(tree: Path) -> None:
         assert read(files, MANIFEST) == b"new manifest"
 
     asyncio.run(flip())
+
+
+def test_withheld(tree: Path) -> None:
+    """Clients get no manifest then, and all the rest; until that is over."""
+    files, store = RootFiles(tree.parent), LocalStore(tree)
+
+    async def withhold(reason: str | None) -> None:
+        await store.prepare()
+        await store.withhold(reason)
+
+    asyncio.run(withhold("too far behind"))
+    with pytest.raises(Withheld, match="too far behind"):
+        read(files, MANIFEST)
+    assert read(files, WHITELIST) == b".cvmfswhitelist of revision 1"
+    asyncio.run(withhold(None))
+    asyncio.run(withhold(None))
+    assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
 
 
 def test_unknown_repositories(tmp_path: Path) -> None:
