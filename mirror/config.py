@@ -10,6 +10,9 @@ listen = ["127.0.0.1:8000"]         # host:port; [::]:8000 for IPv6, *:8000 for 
 workers = 2                         # processes that answer; default: one for each core
 memory = "256 MiB"                  # for objects that are asked for often, in sum
 open_files = 1024                   # of other objects, kept open by each worker
+[serve.access_log]
+path = "/var/log/cvmfs-mirror.log"  # or "-" or "journal"; default: none is kept
+format = "combined"                 # or "json" or "squid"
 [serve.tls]                         # default: none; read again on SIGHUP
 listen = ["127.0.0.1:8443"]
 certificate = "/etc/ssl/mirror.pem" # followed by those that lead to its authority
@@ -68,6 +71,15 @@ proxy = "…"                         # and ca_bundle: for this replica alone
 priority = 0                        # one step is worth a minute of waiting for a turn to fetch
 hours = [{ from = "22:00", to = "06:00" }]   # when it is looked at, unless pushed; default: always
 refuse_after_s = 86400              # clients get 503 from a mirror so far behind; default: never
+pass_through = false                # store nothing, ask Stratum 0 for each request; needs no keys
+followed = "http://…"               # the list it came from; without this it is never removed
+[[follow]]                          # replicas kept in step with another server's list
+url = "http://stratum1.example.net/cvmfs/info/v1/repositories.json"
+keys = "/etc/cvmfs/keys"            # chosen by name or domain; what has no key is not taken
+include = ["*.example.net"]         # default: everything
+exclude = ["test-*"]
+stratum0 = "http://stratum0.example.net/cvmfs/@fqrn@"   # default: the server of the list
+every_s = 3600.0
 """
 
 from __future__ import annotations
@@ -81,14 +93,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from mirror.amounts import FloorSize, Size, TimeOfDay, problem
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
+from mirror.follow_settings import UNUSED_KEYS, FollowSettings
 from mirror.run_settings import HoursList, RunSettings
+from mirror.serve.log_settings import AccessLogSettings
 from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
 from mirror.store.reserve import Floor
 from mirror.tables import AbsolutePath, HttpUrl, Table
@@ -225,6 +239,16 @@ class ReplicaSettings(Table):
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     hours: HoursList = Field(default=[])
     refuse_after_s: Annotated[float, Field(ge=60)] | None = None
+    pass_through: bool = False
+    followed: HttpUrl | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_no_keys(cls, table: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+        """Who passes through verifies nothing, as clients do."""
+        if isinstance(table, dict) and table.get("pass_through") is True:
+            return {"keys": UNUSED_KEYS, **table}
+        return table
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -242,6 +266,7 @@ class Settings(Table):
     snapshot: SnapshotSettings = SnapshotSettings()
     run: RunSettings = RunSettings()
     replica: list[ReplicaSettings] = Field(default=[])
+    follow: list[FollowSettings] = Field(default=[])
 
     def select(self, names: tuple[str, ...]) -> list[ReplicaSettings]:
         """The replicas of these names, or all if none is given.
@@ -345,10 +370,12 @@ def _did_you_mean(location: tuple[int | str, ...]) -> str:
         "snapshot": SnapshotSettings,
         "run": RunSettings,
         "replica": ReplicaSettings,
+        "follow": FollowSettings,
     }
     nested: dict[str, type[BaseModel]] = {
         "window": WindowSettings,
         "limits": LimitSettings,
+        "access_log": AccessLogSettings,
         "tls": TlsSettings,
     }
     table = tables.get(str(location[0]), Settings) if len(location) > 1 else Settings
