@@ -131,6 +131,7 @@ class SourcePassedOver(Event):
 
     source: str
     reason: str
+    is_older: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,8 @@ class Run:
     catalogs: int = 0
     present: int = 0
     failed: int = 0
+    passed_over: dict[str, bool] = field(default_factory=dict)
+    """Sources whose manifest does not count, by URL: whether because it is older."""
 
     def hear(self, event: Event) -> None:
         """Take note of what the run tells."""
@@ -139,6 +141,8 @@ class Run:
                 self.present += event.count
             case ObjectFailed():
                 self.failed += 1
+            case SourcePassedOver():
+                self.passed_over[event.source] = event.is_older
 
 
 @dataclass(slots=True)
@@ -148,14 +152,18 @@ class SourceState:
     Attributes:
         url: which.
         is_suspended: it is not asked for a while.
+        is_behind: its manifest is valid, but older than another source's.
         problem: what was wrong with it last; None if nothing is.
         lies: wrong bytes delivered since we started.
+        failures: requests that another source had to answer, likewise.
     """
 
     url: str
     is_suspended: bool = False
+    is_behind: bool = False
     problem: str | None = None
     lies: int = 0
+    failures: int = 0
 
 
 @dataclass(slots=True)
@@ -178,6 +186,9 @@ class Situation:
         flips: the last ones.
         sources: by URL.
         withheld: why its manifest is not given to clients; None if it is.
+        stratum0: the URL of its Stratum 0, as far as the repository; empty if it is not told.
+        key_changed: when another certificate than before was first served; None since we started.
+        damage: what a check found last; None if all was well.
     """
 
     fqrn: Fqrn
@@ -195,12 +206,18 @@ class Situation:
     flips: deque[Flip] = field(default_factory=lambda: deque(maxlen=_FLIPS))
     sources: dict[str, SourceState] = field(default_factory=dict)
     withheld: str | None = None
+    stratum0: str = ""
+    key_changed: datetime | None = None
+    damage: str | None = None
+    _certificate: str = ""
 
     def hear(self, event: Event) -> None:
         """Take note of what a run tells."""
         if self.run is not None:
             self.run.hear(event)
         match event:
+            case ManifestAccepted():
+                self._judge_sources()
             case SourceSuspended():
                 self._source(event.source).is_suspended = True
                 self._source(event.source).problem = event.reason
@@ -210,7 +227,10 @@ class Situation:
             case SourceLied():
                 self._source(event.source).lies += 1
                 self._source(event.source).problem = event.reason
-            case SourceFailed() | SourcePassedOver():
+            case SourceFailed():
+                self._source(event.source).failures += 1
+                self._source(event.source).problem = event.reason
+            case SourcePassedOver():
                 self._source(event.source).problem = event.reason
 
     def see(self, offered: Revision) -> None:
@@ -233,6 +253,21 @@ class Situation:
     def lag_s(self, now: float) -> float:
         """Seconds that clients are behind the publisher (contract E.3); 0 if they are not."""
         return max(0.0, now - self.behind_since) if self.behind_since is not None else 0.0
+
+    def note_key(self, now: datetime) -> None:
+        """Look whether what is served is signed with another certificate than what was before."""
+        certificate = self.served.certificate if self.served is not None else ""
+        if self._certificate and certificate not in ("", self._certificate):
+            self.key_changed = now
+        self._certificate = certificate or self._certificate
+
+    def _judge_sources(self) -> None:
+        """A survey ended well: now it is known who is behind, and whose manifest counts."""
+        passed_over = self.run.passed_over if self.run is not None else {}
+        for source in self.sources.values():
+            source.is_behind = passed_over.get(source.url, False)
+            if source.url not in passed_over and not source.is_suspended:
+                source.problem = None
 
     def _source(self, url: str) -> SourceState:
         return self.sources.setdefault(url, SourceState(url))
