@@ -25,6 +25,11 @@ from mirror.serve.losses import Losses
 
 MAX_QUEUED: Final = 65_536
 """Records: a second of a worker that does nothing but hits, 30 MB."""
+_PORTION: Final = 128
+"""Records that become lines at once: a tenth of a millisecond in which nothing else runs."""
+_PAUSE_S: Final = 0.0005
+"""After each portion, for the event loop, which otherwise answers one request between two of them
+(measured: of a hundred requests, the slowest took 8 ms instead of 1.5)."""
 _CLOSE_S: Final = 5.0
 _log: Final = logging.getLogger(__name__)
 
@@ -123,7 +128,11 @@ class AccessLog:
 
     def _write(self, batch: tuple[float, Sequence[Served]]) -> None:
         """Write a batch; it takes room in the queue until it is written."""
-        self._target.write(*batch, self._losses.add)
+        now, records = batch
+        for first in range(0, len(records), _PORTION):
+            self._target.write(now, records[first : first + _PORTION], self._losses.add)
+            if not self._is_to_end:
+                time.sleep(_PAUSE_S)
         with self._changed:
             if self._batches and self._batches[0] is batch:
                 self._batches.popleft()

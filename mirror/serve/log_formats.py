@@ -42,7 +42,7 @@ _MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # no
 
 def combined(now: float, records: Sequence[Served]) -> bytes:
     """As Apache and nginx have it by that name."""
-    lines = _lines(records, lambda line: quoted(line, MAX_LINE_BYTES))
+    lines = _lines([each.line for each in records], lambda line: quoted(line, MAX_LINE_BYTES))
     tails = _by_headers(records, _combined_tail)
     when = f" - - [{_local_time(now)}] "
     return "".join(
@@ -56,7 +56,7 @@ def combined(now: float, records: Sequence[Served]) -> bytes:
 
 def as_json(now: float, records: Sequence[Served]) -> bytes:
     """An object per line, its keys in the same order always."""
-    lines = _lines(records, _json_request, _plain_json_request)
+    lines = _lines([each.line for each in records], _json_request, _plain_json_request)
     tails = _by_headers(records, _json_tail)
     when = f'{{"time": "{_utc(now)}", "client": "'
     return "".join(
@@ -71,7 +71,7 @@ def as_json(now: float, records: Sequence[Served]) -> bytes:
 
 def squid(now: float, records: Sequence[Served]) -> bytes:
     """As squid writes it by itself: ``time elapsed client code/status bytes method URL …``."""
-    lines = _lines(records, _squid_request, _plain_squid_request)
+    lines = _lines([each.line for each in records], _squid_request, _plain_squid_request)
     when = f"{now:.3f}"
     return "".join(
         [
@@ -92,24 +92,21 @@ FORMATS: Final[Mapping[FormatName, LogFormat]] = MappingProxyType(
 
 
 def _lines(
-    records: Sequence[Served],
+    lines: list[bytes],
     escaped: Callable[[bytes], str],
     plain: Callable[[str], str] | None = None,
 ) -> list[str]:
-    """Of each record, what its request line becomes; ``plain`` does it for one that is plain."""
-    lines = [each.line for each in records]
+    """What becomes of request lines; ``plain`` does it for one that is plain.
+
+    Halves are tried where not all of them are, so that a stranger's odd line slows down but itself.
+    """
     found = plain_lines(lines) if lines else []
-    if found is None:
-        return [_line(each, escaped, plain) for each in lines]
-    return found if plain is None else [plain(line) for line in found]
-
-
-def _line(line: bytes, escaped: Callable[[bytes], str], plain: Callable[[str], str] | None) -> str:
-    """One request line among others of which some are not plain."""
-    found = plain_lines([line])
-    if found is None:
-        return escaped(line)
-    return found[0] if plain is None else plain(found[0])
+    if found is not None:
+        return found if plain is None else [plain(line) for line in found]
+    if len(lines) == 1:
+        return [escaped(lines[0])]
+    half = len(lines) // 2
+    return _lines(lines[:half], escaped, plain) + _lines(lines[half:], escaped, plain)
 
 
 def _by_headers(records: Sequence[Served], make: Callable[[Headers], str]) -> dict[int, str]:

@@ -30,8 +30,6 @@ MAX_WRITE_BYTES: Final = 64 * 1024
 """Of one write to a file."""
 _MAX_STREAM_BYTES: Final = 4096
 """Of one write to a pipe or a socket: what the kernel never splits (PIPE_BUF)."""
-_FORMATTED_AT_ONCE: Final = 256
-"""Between two such portions other threads may run."""
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE: Final = 0o640
 _JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"
@@ -67,9 +65,9 @@ def open_target(settings: AccessLogSettings) -> Target | None:
     layout = FORMATS[settings.format]
     if settings.path is None:
         return None
-    if settings.path == STANDARD_OUTPUT:
-        return StreamTarget(os.dup(1), layout)
     try:
+        if settings.path == STANDARD_OUTPUT:
+            return StreamTarget(os.dup(1), layout)
         if settings.path == JOURNAL:
             return JournalTarget(layout)
         return FileTarget(settings.path, layout)
@@ -91,13 +89,11 @@ class StreamTarget:
 
     def write(self, now: float, records: Sequence[Served], lose: Lose) -> None:
         """As `Target.write`."""
-        for first in range(0, len(records), _FORMATTED_AT_ONCE):
-            text = self._layout(now, records[first : first + _FORMATTED_AT_ONCE])
-            for piece in pieces(text, self._most_bytes):
-                try:
-                    self._append(piece)
-                except OSError as error:
-                    lose(piece.count(b"\n"), error.strerror or str(error))
+        for piece in pieces(self._layout(now, records), self._most_bytes):
+            try:
+                self._append(piece)
+            except OSError as error:
+                lose(piece.count(b"\n"), error.strerror or str(error))
 
     def reopen(self) -> None:
         """Nothing: it has no name."""
