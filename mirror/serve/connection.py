@@ -131,10 +131,10 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self._is_paused = False
+        if self._handler is not None:
+            self._handler.resume_writing()  # first: what is sent now may pause everybody again
         if self._sending is not None:
             self._sending.resume()
-        if self._handler is not None:
-            self._handler.resume_writing()
         if self._has_ended and not self._is_busy:
             self._part()
 
@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
             else:
                 # closing early tells the client, a padded body would not
                 self._gate.complain(line, error)
-                self._transport.abort()
+                self._gate.loop.call_soon(self._transport.abort)  # as in `_part`
 
         self._sending = Sending(found.body, self._transport, self._gate.loop, over, sent)
         if not self._is_paused:
@@ -285,11 +285,14 @@ class Connection(asyncio.Protocol):
             self._part()
 
     def _part(self) -> None:
-        """Close after all that was asked is answered; aiohttp may be about to begin an answer."""
+        """Close after all that was asked is answered; aiohttp may be about to begin an answer.
+
+        Soon, not now: a transport that is closed while it says `resume_writing` ends twice.
+        """
         if self._is_handed_over:
             self._deadline = self._gate.clock.now + _PARTING_S
         else:
-            self._transport.close()
+            self._gate.loop.call_soon(self._transport.close)
 
     # --- aiohttp's part ---------------------------------------------------------------------------
 

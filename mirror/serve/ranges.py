@@ -37,6 +37,8 @@ def parts(header: str, size_bytes: int) -> list[Part]:
     if any(first and last and int(last) < int(first) for first, last in ranges):
         return []
     found = [part for each in ranges if (part := _part(*each, size_bytes))]
+    if not size_bytes and any(not first and int(last) for first, last in ranges):
+        return []  # the last bytes of nothing are all of it (RFC 9110, 14.1.2)
     if not found:
         raise Unsatisfiable(header)
     is_in_order = all(one[1] <= two[0] for one, two in pairwise(found))

@@ -75,14 +75,14 @@ class Server:
         await self._worker.stop()
 
     async def tell(
-        self, pieces: Sequence[bytes], *, ends: bool = False, handed_over: bool = False
+        self, pieces: Sequence[bytes], *, ends: bool = False, waits: bool = False
     ) -> Told:
         """Send pieces, one after another; gives what had come when the connection was closed.
 
         Args:
             pieces: each is read before the next one is sent.
             ends: shut down writing behind them; otherwise only if nothing else ends it.
-            handed_over: leave everything to aiohttp, from the first byte on.
+            waits: for the answers to each piece before the next one is sent.
         """
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -92,12 +92,13 @@ class Server:
         client = _Client(loop)
         _, connection = await loop.connect_accepted_socket(self.gate.new_connection, theirs)
         assert isinstance(connection, Connection)
-        connection._is_handed_over = handed_over
         transport, _ = await loop.create_connection(lambda: client, sock=ours)
         for piece in pieces:
             transport.write(piece)
             await client.rounds(2)
-        if not ends:
+            if waits:
+                await _quiet(connection, client)
+        if not (ends or waits):
             await asyncio.wait([client.closed], timeout=_PATIENCE_S)
         with suppress(OSError):  # closed already
             transport.write_eof()
@@ -142,6 +143,14 @@ class _Client(asyncio.Protocol):
         """Let the loop look at its sockets so many times."""
         for _ in range(number):
             await asyncio.sleep(0)
+
+
+async def _quiet(connection: Connection, client: _Client) -> None:
+    """Until nothing is going on; aiohttp begins to answer within a few rounds or never."""
+    quiet = 0
+    while quiet < 8 and not client.closed.done():
+        await asyncio.sleep(0)
+        quiet = 0 if connection._is_busy else quiet + 1
 
 
 def _stable(received: bytearray) -> bytes:
