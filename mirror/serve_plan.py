@@ -30,7 +30,11 @@ def serve_plan(
     room = Room(memory_bytes=serve.memory // count, open_files=serve.open_files)
     return Plan(
         job=_JOB,
-        about={"storage": str(settings.storage.path), "room": asdict(room)},
+        about={
+            "storage": str(settings.storage.path),
+            "room": asdict(room),
+            "access_log": serve.access_log.model_dump(),
+        },
         limits=serve.limits.limits,
         listen=tuple(listen) or addresses(serve.listen),
         secure=addresses(tls.listen) if tls else (),

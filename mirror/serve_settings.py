@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from mirror.amounts import Size, problem
 from mirror.cvmfs.limits import MIB
 from mirror.serve.limits import ServeLimits
+from mirror.serve.log_settings import AccessLogSettings
 from mirror.tables import AbsolutePath, Table
 
 _LIMITS: Final = ServeLimits()
@@ -89,8 +90,9 @@ class ServeSettings(Table):
     """Where clients find us."""
 
     listen: ListenAddresses = Field(default=["127.0.0.1:8000"])
-    workers: Annotated[int, Field(ge=1, le=1024)] = os.cpu_count() or 1
+    workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     memory: Size = 256 * MIB
     open_files: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
     limits: LimitSettings = LimitSettings()
+    access_log: AccessLogSettings = AccessLogSettings()
     tls: TlsSettings | None = None

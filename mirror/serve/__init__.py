@@ -15,7 +15,7 @@ How a client gets it:
     plain         headers that need no second look
     app           the aiohttp application, which answers everything else
     offences      what a request must not be, beyond what aiohttp refuses itself
-    forwarding    whole requests on their way to aiohttp
+    forwarding    what the daemon answers, not the worker
     sending       large bodies, at the pace of the client
     acknowledged  what a client has taken
     limits        what it may take

@@ -14,11 +14,14 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from mirror.serve.access_log import open_access_log
 from mirror.serve.app import create_app
+from mirror.serve.counters import Counters
 from mirror.serve.gate import Gate
 from mirror.serve.ledger import COUNTERS, Ledger
 from mirror.serve.limits import ServeLimits
 from mirror.serve.listening import listening, url_of
+from mirror.serve.log_settings import AccessLogSettings
 from mirror.serve.tree import Room, Tree
 from mirror.serve.worker_options import WorkerOptions
 
@@ -131,12 +134,25 @@ def _is_ours(record: logging.LogRecord) -> bool:
 def tree_worker(options: WorkerOptions) -> Worker:
     """A worker of a mirror, `WorkerOptions.job`: serves the trees of all replicas.
 
-    Its options say where they lie (``storage``) and how much of them is kept at hand (``room``).
+    Its options say where they lie (``storage``), how much of them is kept at hand (``room``), and
+    how it is told (``access_log``).
+
+    Raises:
+        ConfigError: the log cannot be written.
     """
     about = options.about
     tree = Tree(Path(about["storage"]), Room(**about["room"]))
-    ledger = Ledger(memoryview(bytearray(8 * COUNTERS)).cast("Q"))
-    return Worker(Gate(tree, ledger, options.limits))
+    log = open_access_log(AccessLogSettings(**about["access_log"]))
+    ledger = Ledger(_counters(options), log.hear if log else None)
+    return Worker(Gate(tree, ledger, options.limits), logs=[log] if log else [])
+
+
+def _counters(options: WorkerOptions) -> memoryview:
+    """What the worker counts in: memory of the supervisor's, or else its own."""
+    descriptor = options.descriptors.get("counters")
+    if descriptor is None or options.number is None:
+        return memoryview(bytearray(8 * COUNTERS)).cast("Q")
+    return Counters(descriptor).slot(options.number)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from mirror.serve.backoff import Backoff
@@ -16,6 +17,8 @@ from mirror.serve.worker_options import WorkerOptions
 
 Say = Callable[[str], None]
 """Takes a line for the operator."""
+Numbers = set[int]
+"""Of counters' slots that nobody has: a worker and its successor never count in the same one."""
 _GRACE_S: Final = 10.0
 """Beyond its time to drain, for a worker to end by itself."""
 
@@ -23,9 +26,10 @@ _GRACE_S: Final = 10.0
 class Slot:
     """A worker, those that are on their way out, and whoever watches them."""
 
-    def __init__(self, say: Say) -> None:
-        """Empty."""
+    def __init__(self, say: Say, numbers: Numbers) -> None:
+        """Empty; the numbers belong to all slots together."""
         self._say = say
+        self._numbers = numbers
         self._backoff = Backoff()
         self._worker: WorkerHandle | None = None
         self._options: WorkerOptions | None = None
@@ -44,16 +48,21 @@ class Slot:
             WorkerFailed: it does not get ready; the old one goes on.
         """
         await self._stop_watching()
+        number = min(self._numbers, default=None)
+        if number is not None:
+            self._numbers.remove(number)
+        options = replace(options, number=number)
         try:
             fresh = await WorkerHandle.start(options)
         except BaseException:
+            self._give_back(number)
             self._watch()
             raise
         old, old_options = self._worker, self._options
         self._worker, self._options = fresh, options
         self._watch()
         if old is not None and old_options is not None:
-            self._dismiss(old, old_options.limits.drain_s)
+            self._dismiss(old, old_options, old_options.limits.drain_s)
 
     def reopen(self) -> None:
         """Let all of them open their logs anew."""
@@ -69,8 +78,8 @@ class Slot:
     async def leave(self, within_s: float) -> None:
         """Let its worker end, and put nobody in its place."""
         await self._stop_watching()
-        if self._worker is not None:
-            self._dismiss(self._worker, within_s)
+        if self._worker is not None and self._options is not None:
+            self._dismiss(self._worker, self._options, within_s)
             self._worker = None
 
     async def stop(self, within_s: float) -> None:
@@ -87,10 +96,15 @@ class Slot:
             if each is not None:
                 each.kill()
 
-    def _dismiss(self, worker: WorkerHandle, within_s: float) -> None:
+    def _dismiss(self, worker: WorkerHandle, options: WorkerOptions, within_s: float) -> None:
         task = asyncio.get_running_loop().create_task(_leave(worker, within_s))
         self._leaving[task] = worker
         task.add_done_callback(self._leaving.pop)
+        task.add_done_callback(lambda _: self._give_back(options.number))
+
+    def _give_back(self, number: int | None) -> None:
+        if number is not None:
+            self._numbers.add(number)
 
     def _watch(self) -> None:
         if self._worker is not None:

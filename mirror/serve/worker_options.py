@@ -24,7 +24,8 @@ class WorkerOptions:
         plain: descriptors of its listening sockets, where HTTP is spoken.
         secure: likewise, where TLS is.
         tls: by which certificate; None if there is no such socket.
-        descriptors: of anything else it inherits, by name.
+        number: its slot among the counters, which no other process has; None for none.
+        descriptors: of anything else it inherits, by name; ``counters`` is one.
     """
 
     job: str
@@ -33,6 +34,7 @@ class WorkerOptions:
     plain: tuple[int, ...] = ()
     secure: tuple[int, ...] = ()
     tls: TlsFiles | None = None
+    number: int | None = None
     descriptors: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -61,5 +63,6 @@ def unpack(described: dict[str, Any]) -> WorkerOptions:
         plain=tuple(described["plain"]),
         secure=tuple(described["secure"]),
         tls=TlsFiles(Path(tls[0]), Path(tls[1])) if tls else None,
+        number=described["number"],
         descriptors=described["descriptors"],
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
+from mirror.serve.counters import new_counters
 from mirror.serve.descriptors import fitting, raise_descriptor_limit
 from mirror.serve.doors import Doors
 from mirror.serve.limits import ServeLimits
@@ -25,6 +26,8 @@ from mirror.serve.worker_handle import WorkerFailed
 from mirror.serve.worker_options import WorkerOptions
 
 _RETRY_S: Final = 1.0
+_COUNTER_SLOTS: Final = 1024
+"""Of the workers that serve, and of those that drain: four times as many as the former can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,17 @@ class Plan:
 
 
 class Workers:
-    """Keeps a plan going; use as an async context manager."""
+    """Keeps a plan going; use as an async context manager.
+
+    Attributes:
+        counters: what all workers there ever were have counted.
+    """
 
     def __init__(self, say: Say) -> None:
         """Nothing runs yet; ``say`` takes what the operator has to know."""
         self._say = say
+        self.counters = new_counters(_COUNTER_SLOTS)
+        self._numbers = set(range(_COUNTER_SLOTS))
         self._doors = Doors()
         self._slots: list[Slot] = []
         self._limits = ServeLimits()
@@ -84,10 +93,10 @@ class Workers:
             plan = self._checked(plan)
             doors = self._doors.changed(plan.listen, plan.secure, plan.workers)
             kept = self._slots[: plan.workers]
-            fresh = [Slot(self._say) for _ in range(plan.workers - len(kept))]
+            fresh = [Slot(self._say, self._numbers) for _ in range(plan.workers - len(kept))]
             slots = [*kept, *fresh]
             try:  # one shows that it works before anything else is touched
-                await slots[0].replace(_options(plan, doors, 0))
+                await slots[0].replace(self._options(plan, doors, 0))
             except BaseException:
                 doors.close_but(self._doors)
                 raise
@@ -139,7 +148,7 @@ class Workers:
 
     async def _replace_others(self, plan: Plan, kept: int) -> None:
         """New slots side by side, since each worker takes a while; the others one by one."""
-        options = [_options(plan, self._doors, number) for number in range(plan.workers)]
+        options = [self._options(plan, self._doors, number) for number in range(plan.workers)]
         others = list(zip(self._slots, options, strict=True))
         await asyncio.gather(*(self._replace(*each) for each in others[max(kept, 1) :]))
         for each in others[1:kept]:
@@ -156,6 +165,18 @@ class Workers:
             else:
                 return
 
+    def _options(self, plan: Plan, doors: Doors, worker: int) -> WorkerOptions:
+        plain, secure = doors.of(worker)
+        return WorkerOptions(
+            job=plan.job,
+            about=plan.about,
+            limits=plan.limits,
+            plain=tuple(each.fileno() for each in plain),
+            secure=tuple(each.fileno() for each in secure),
+            tls=plan.tls,
+            descriptors={"counters": self.counters.descriptor},
+        )
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -165,16 +186,7 @@ class Workers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop(None if kind is None else 0)
-
-
-def _options(plan: Plan, doors: Doors, worker: int) -> WorkerOptions:
-    plain, secure = doors.of(worker)
-    return WorkerOptions(
-        job=plan.job,
-        about=plan.about,
-        limits=plan.limits,
-        plain=tuple(each.fileno() for each in plain),
-        secure=tuple(each.fileno() for each in secure),
-        tls=plan.tls,
-    )
+        try:
+            await self.stop(None if kind is None else 0)
+        finally:
+            self.counters.close()

@@ -152,7 +152,7 @@ def test_a_wrong_configuration_is_not_taken_over(site: Path) -> None:
         before = server.workers()
         write_config(server.config, "wrokers = 2")
         server.send(signal.SIGHUP)
-        until(lambda: server.has_said("serving goes on as before"))
+        until(lambda: server.has_said("goes on as before"))
         assert server.has_said("serve.wrokers: no such setting; did you mean workers?")
         assert (server.workers(), ask_once(server.url)) == (before, CONTENT)
         write_config(server.config, "workers = 2")
@@ -182,6 +182,25 @@ def test_addresses_and_the_number_of_workers_may_change(site: Path) -> None:
         assert [ask_once(each) for each in server.urls[2:]] == [CONTENT, CONTENT]
         with pytest.raises(ConnectionRefusedError):
             begin(gone)
+
+
+def test_logs_are_opened_anew(site: Path) -> None:
+    """SIGUSR1, after the file was renamed: the next request is in the new one."""
+    log = site / "access.log"
+    setting = f'workers = 1\n[serve.access_log]\npath = "{log}"'
+    with supervised(site, setting) as server:
+        assert ask_once(server.url) == CONTENT
+        until(lambda: OBJECT in log.read_text())
+        log.rename(site / "access.log.1")
+        server.send(signal.SIGUSR1)
+        until(log.exists)
+        assert ask_once(server.url) == CONTENT
+        until(lambda: OBJECT in log.read_text())
+        before = server.workers()
+        write_config(server.config, f'[serve.access_log]\npath = "{site}/srv"')
+        server.send(signal.SIGHUP)
+        until(lambda: server.has_said("serve.access_log.path: "))
+        assert server.workers() == before
 
 
 # --- the end --------------------------------------------------------------------------------------
@@ -296,7 +315,7 @@ def test_as_many_connections_as_there_are_descriptors_for() -> None:
 def test_a_worker_that_does_not_get_ready(site: Path) -> None:
     """Nothing is left of the attempt; what was served before is served on."""
     room = {"memory_bytes": 10**6, "object_bytes": 10**5, "open_files": 10}
-    about = {"storage": str(site / "srv"), "room": room}
+    about = {"storage": str(site / "srv"), "room": room, "access_log": {}}
     plan = Plan("mirror.serve.running:tree_worker", about, listen=(("127.0.0.1", 0),))
 
     async def main() -> None:
@@ -309,6 +328,9 @@ def test_a_worker_that_does_not_get_ready(site: Path) -> None:
                 await workers.follow(broken)
             assert (workers.urls, workers.processes) == (urls, processes)
             assert await asyncio.to_thread(ask_once, urls[0]) == CONTENT
+            await workers.follow(plan)
+            assert await asyncio.to_thread(ask_once, urls[0]) == CONTENT
+            assert sum(requests for requests, _ in workers.counters.totals().values()) == 2
         assert workers.processes == []
         assert said == []
 
