@@ -28,7 +28,7 @@ from mirror.serve.tree import Shelf, Tree
 _PATIENCE_S: Final = 0.1
 _LIMIT_S: Final = 3.0
 _DATE: Final = re.compile(rb"\r\nDate: [^\r]{29}\r\n")
-_BOUNDARY: Final = re.compile(rb"\b[0-9a-f]{32}\b(?=\r\n|--\r\n)")
+_BOUNDARY: Final = re.compile(rb"boundary=([0-9a-f]{32})\r\n")
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Told:
         is_reset: whether the connection ended in the middle.
     """
 
-    answer: bytes = b""
+    answer: bytes = field(default=b"", repr=False)
     served: list[tuple[bytes, int, int]] = field(default_factory=list)
     by_aiohttp: int = 0
     is_reset: bool = False
@@ -154,8 +154,10 @@ async def _quiet(connection: Connection, client: _Client) -> None:
 
 
 def _stable(received: bytearray) -> bytes:
-    dated = _DATE.sub(b"\r\nDate: now\r\n", received)
-    return _BOUNDARY.sub(b"BOUNDARY", dated)
+    stable = _DATE.sub(b"\r\nDate: now\r\n", received)
+    for boundary in _BOUNDARY.findall(stable):
+        stable = stable.replace(boundary, b"BOUNDARY")
+    return stable
 
 
 @asynccontextmanager
