@@ -60,6 +60,8 @@ def places(address: Address) -> list[Place]:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
+    except UnicodeError as error:
+        raise ConfigError([f"cannot listen on {host}:{port}: that is no name of a host"]) from error
     except OSError as error:
         raise ConfigError([refusal(address, error)]) from error
     return list(dict.fromkeys(Place(family, str(at[0]), int(at[1])) for family, *_, at in found))

@@ -292,7 +292,7 @@ def test_one_address_under_two_names_is_one() -> None:
         doors.close_but()
 
 
-@pytest.mark.parametrize("plain", [("no.such.host.invalid", 80), ("192.0.2.1", 0)])
+@pytest.mark.parametrize("plain", [("no.such.host.invalid", 80), ("a..b", 80), ("192.0.2.1", 0)])
 def test_where_one_cannot_listen_nothing_stays_open(plain: tuple[str, int]) -> None:
     """The problem names the address."""
     before = open_descriptors()
