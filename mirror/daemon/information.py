@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from mirror import __version__
 from mirror.replication.state import date_text
 from mirror.store.file_errors import translated
 
@@ -47,12 +49,22 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What runs here, for operators who publish that."""
+    """What runs here. Some who read the list refuse it without (E.1)."""
 
     software: str
     os_id: str
     os_version_id: str
     os_pretty_name: str
+
+    @classmethod
+    def of_host(cls) -> Versions:
+        """Of this software and this system; blocks."""
+        try:
+            system = platform.freedesktop_os_release()
+        except OSError:
+            system = {}
+        known = [system.get(key, "unknown") for key in ("ID", "VERSION_ID", "PRETTY_NAME")]
+        return cls(__version__, *known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ def repositories_text(
         replicas: what we are a Stratum 1 of.
         repositories: what we are the Stratum 0 of.
         geodb_updated: of the file of places; None for none.
-        versions: to publish; None to keep quiet.
+        versions: of what runs here; None to keep quiet.
     """
     lines = ["{", '  "schema" : 1,']
     if geodb_updated is not None:
@@ -159,7 +171,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _entries(entries: Sequence[Entry]) -> list[str]:
     blocks = [_block(entry) for entry in sorted(entries, key=lambda entry: entry.directory)]
-    return ",\n".join(blocks).splitlines()
+    return [",\n".join(blocks)] if blocks else []
 
 
 def _block(entry: Entry) -> str:
