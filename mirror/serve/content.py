@@ -36,6 +36,8 @@ class Outcome(StrEnum):
 class Body(Protocol):
     """Bytes that are to be sent.
 
+    One that lies in a file may offer it to sendfile, as `OpenFile` does.
+
     Attributes:
         size_bytes: how many there are.
     """
@@ -97,17 +99,31 @@ class OpenFile:
         """As `Body.at_hand`; what the kernel's cache lacks is not at hand."""
         if not self._can_tell:
             return os.pread(self.descriptor, end - first, first)
-        buffer = bytearray(end - first)
+        buffer = memoryview(bytearray(end - first))
+        count = self.fill(buffer, first)
+        return None if count is None else buffer[:count]
+
+    def fill(self, buffer: memoryview, first: int) -> int | None:
+        """Read into a buffer, from ``first`` on, without waiting; None if that cannot be done.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if not self._can_tell:
+            return os.preadv(self.descriptor, [buffer], first)
         try:
-            count = os.preadv(self.descriptor, [buffer], first, os.RWF_NOWAIT)
+            return os.preadv(self.descriptor, [buffer], first, os.RWF_NOWAIT)
         except OSError as error:
             if error.errno in _NOT_NOW:
                 return None
             if error.errno != errno.EOPNOTSUPP:
                 raise
             self._can_tell = False
-            return self.at_hand(first, end)
-        return buffer if count == len(buffer) else memoryview(buffer)[:count]
+            return self.fill(buffer, first)
+
+    def is_at_hand(self, end: int) -> bool:
+        """Whether the byte before ``end`` can be had without waiting; so can those near it."""
+        return self.fill(memoryview(bytearray(1)), end - 1) is not None
 
     async def read(self, first: int, end: int) -> Bytes:
         """As `Body.read`, in a thread."""
@@ -143,16 +159,22 @@ class Found:
     weight: int
     is_wanted: bool = False
 
-    def small(self, most: int) -> Bytes | None:
-        """All of its bytes, if they are no more than that, and at hand."""
-        size = self.body.size_bytes
-        if size > most:
+    def small(self, scratch: memoryview) -> Bytes | None:
+        """All of its bytes, if they fit into ``scratch``, and are at hand.
+
+        They may lie in there, so they are good for one use only: a new buffer for each answer would
+        cost more than reading it.
+        """
+        body, size = self.body, self.body.size_bytes
+        if size > len(scratch):
             return None
         try:
-            content = self.body.at_hand(0, size)
+            if not isinstance(body, OpenFile):
+                content = body.at_hand(0, size)
+                return content if content is not None and len(content) == size else None
+            return scratch[:size] if body.fill(scratch[:size], 0) == size else None
         except OSError:
             return None  # whoever sends it meets the same error, and can tell
-        return content if content is not None and len(content) == size else None
 
     @staticmethod
     def in_memory(resource: Resource, content: bytes) -> Found:

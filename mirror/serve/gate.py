@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aiohttp.web import RequestHandler, Server
 
 _TICK_S: Final = 0.25
+_SMALL_BYTES: Final = 64 * 1024
 _LOOK_EVERY_TICKS: Final = 4
 _log: Final = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Gate:
         plain: headers known to be plain; empty where the fast path is off.
         idle_ends: when a connection that is idle from now on is closed.
         refusal: what a client is told that is one too many.
+        scratch: to read an answer into that is written at once.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Gate:
         self.idle_ends = self.clock.now + self.limits.idle_s
         self.refusal = _refusal()
         self.refused = 0
+        self.scratch = memoryview(bytearray(_SMALL_BYTES))
         self._server: Server | None = None
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()

@@ -1,20 +1,25 @@
 """One body on its way: slice by slice, no faster than the client takes it.
 
-What a slow client holds in memory is one slice, whatever it asked for. A body that waits, for the
-disk or for an upstream, is waited for without holding up anybody else.
+What a slow client holds in memory is one slice, whatever it asked for; and nothing at all where the
+kernel sends a file by itself. A body that waits, for the disk or for an upstream, is waited for
+without holding up anybody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import IO, Final, cast
 
-from mirror.serve.content import Body, Bytes
+from mirror.serve.content import Body, Bytes, OpenFile
 
 _SLICE_BYTES: Final = 128 * 1024
 _TURN_BYTES: Final = 1024 * 1024
 """After so many bytes others have their turn, however quickly this client reads."""
+_BY_KERNEL_FROM_BYTES: Final = 256 * 1024
+"""Below that, setting it up costs more than copying."""
+_WINDOW_BYTES: Final = 4 * 1024 * 1024
+"""Of a file, that is brought into the kernel's cache before it is sent from there."""
 
 
 class CutShort(Exception):
@@ -24,7 +29,17 @@ class CutShort(Exception):
 class Sending:
     """Writes a body to a transport; its connection tells it when to go on."""
 
-    __slots__ = ("_body", "_end", "_first", "_is_paused", "_loop", "_over", "_task", "_transport")
+    __slots__ = (
+        "_body",
+        "_end",
+        "_first",
+        "_is_paused",
+        "_loop",
+        "_over",
+        "_task",
+        "_transport",
+        "waits_for_client",
+    )
 
     def __init__(
         self,
@@ -51,6 +66,8 @@ class Sending:
         self._end = body.size_bytes
         self._is_paused = False
         self._task: asyncio.Task[None] | asyncio.Handle | None = None
+        self.waits_for_client = False
+        """Whether the kernel has something for the client that does not stand in the transport."""
 
     @property
     def sent_bytes(self) -> int:
@@ -67,11 +84,15 @@ class Sending:
         if self._task is None:
             self._write()
 
-    def end(self, error: Exception) -> None:
-        """Send nothing more."""
+    def halt(self) -> None:
+        """Send nothing more; has to come before the end of the transport."""
         self._is_paused = True
         if self._task is not None:
             self._task.cancel()
+
+    def end(self, error: Exception) -> None:
+        """Send nothing more, and say so."""
+        self.halt()
         self._over(error)
 
     def _write(self) -> None:
@@ -80,6 +101,9 @@ class Sending:
         while not self._is_paused:
             if self._first == self._end:
                 self._over(None)
+                return
+            if self._is_for_kernel():
+                self._task = self._loop.create_task(self._send_file())
                 return
             if self._first >= turn_ends:
                 self._task = self._loop.call_soon(self._write)
@@ -112,3 +136,41 @@ class Sending:
         self._transport.write(piece)
         self._first += len(piece)
         return True
+
+    # --- by the kernel ----------------------------------------------------------------------------
+
+    def _is_for_kernel(self) -> bool:
+        return (
+            self._end - self._first >= _BY_KERNEL_FROM_BYTES
+            and isinstance(self._body, OpenFile)
+            and self._transport.get_extra_info("sslcontext") is None
+        )
+
+    async def _send_file(self) -> None:
+        file = cast("OpenFile", self._body)
+        try:
+            while self._first < self._end:
+                upto = min(self._first + _WINDOW_BYTES, self._end)
+                if not file.is_at_hand(upto):
+                    await file.read(self._first, upto)
+                self._first += await self._send_window(file, upto)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this answer cannot be completed
+            self._over(error)
+        else:
+            self._over(None)
+
+    async def _send_window(self, file: OpenFile, upto: int) -> int:
+        self.waits_for_client = True
+        try:
+            sent = await self._loop.sendfile(
+                self._transport,
+                cast("IO[bytes]", file),
+                self._first,
+                upto - self._first,
+                fallback=False,
+            )
+        finally:
+            self.waits_for_client = False
+        if not sent:
+            raise CutShort(f"{self._end - self._first} bytes are missing at the end")
+        return sent
