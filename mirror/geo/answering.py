@@ -16,7 +16,7 @@ from mirror.geo.atlas import Atlas
 from mirror.geo.limits import GeoLimits
 from mirror.geo.location import Location
 from mirror.geo.names import Names
-from mirror.geo.naming import address_of, names_a_proxy
+from mirror.geo.naming import address_of
 from mirror.geo.ordering import Order, as_asked, demoted, order
 from mirror.geo.request import COUNTER, SEPARATOR, Asker, BadRequest, Query, parse
 
@@ -127,7 +127,7 @@ class Answerer:
         The caching string first: who names somebody else's proxy in it cannot poison a cache, since
         the answer is right for that proxy.
         """
-        location = reading.caching(query.caching)
+        location = reading.proxy(query.caching)
         for text in asker.addresses:
             if location is not None:
                 break
@@ -150,11 +150,6 @@ class Reading:
         self.is_fresh = True
         self.until = math.inf
 
-    def caching(self, caching: str) -> Location | None:
-        """Where the proxy is that a caching string names, if it names one."""
-        is_in_table = self._names.is_in_table(caching)
-        return self.proxy(caching) if is_in_table or names_a_proxy(caching) else None
-
     def host(self, name: str) -> Location | None:
         """Where a server is, really: not the front end of a delivery network."""
         if self._is_behind_cdn and not self._names.is_in_table(name):
@@ -171,8 +166,7 @@ class Reading:
 
 def _names(query: Query, asker: Asker) -> Iterator[str]:
     """What may have to be looked up, the most important first."""
-    if names_a_proxy(query.caching):
-        yield query.caching
+    yield query.caching
     yield from (each for each in query.servers if each != SEPARATOR)
     if asker.is_behind_cdn:
         yield from (f"ip.{each}" for each in query.hosts)

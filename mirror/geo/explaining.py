@@ -8,7 +8,7 @@ from typing import Final
 
 from mirror.geo.answering import Reply
 from mirror.geo.location import Location, Place
-from mirror.geo.naming import names_a_proxy, unmapped
+from mirror.geo.naming import unmapped
 from mirror.geo.ordering import angle
 from mirror.geo.request import SEPARATOR, Asker
 from mirror.geo.setting_up import Geo
@@ -54,8 +54,7 @@ class Explanation:
 
 async def explain(geo: Geo, client: str, servers: tuple[str, ...]) -> Explanation:
     """What a client at this address, or behind the proxy of this name, is told."""
-    caching = client if names_a_proxy(client) or geo.names.is_in_table(client) else "x"
-    reply = await geo.answer(f"/x/v1.0/geo/{caching}/{','.join(servers)}", Asker(client))
+    reply = await geo.answer(f"/x/v1.0/geo/{client}/{','.join(servers)}", Asker(client))
     seen = _seen(geo, client)
     if reply.status == 200:
         positions = [int(each) for each in reply.text.split(",")]

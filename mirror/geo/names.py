@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from mirror.geo.atlas import Atlas
 from mirror.geo.limits import GeoLimits
 from mirror.geo.location import Location
-from mirror.geo.naming import address_of, is_host_name
+from mirror.geo.naming import address_of, is_host_name, is_worth_a_look
 from mirror.geo.resolver import Busy, Resolve
 
 
@@ -76,7 +76,7 @@ class Names:
         place = self._atlas.table.of_name(name)
         if place is not None:
             return Known(place.location, math.inf)
-        address = address_of(name)
+        address = address_of(name) if is_worth_a_look(name) else None
         if address is not None:
             return Known(self._atlas.location(address), math.inf, (address,))
         if not is_host_name(name):

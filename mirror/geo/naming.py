@@ -13,7 +13,6 @@ from typing import Final
 _MAX_CHARACTERS: Final = 256
 _ALLOWED: Final = re.compile(r"[0-9a-zA-Z.:-]+", re.ASCII)
 _LABEL: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?", re.ASCII)
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 
 
 def address_of(text: str) -> str | None:
@@ -36,15 +35,13 @@ def unmapped(address: str) -> str:
     return address.removeprefix("::ffff:") if "." in address else address
 
 
+def is_worth_a_look(text: str) -> bool:
+    """Whether a text has a domain, or is an address; newer references ask that, too (#3920)."""
+    return "." in text or ":" in text
+
+
 def is_host_name(text: str) -> bool:
     """Whether somebody could have given a host this name."""
-    if len(text) > _MAX_CHARACTERS or _UUID.fullmatch(text):
+    if len(text) > _MAX_CHARACTERS or not is_worth_a_look(text):
         return False
     return all(map(_LABEL.fullmatch, text.removesuffix(".").split(".")))
-
-
-def names_a_proxy(caching: str) -> bool:
-    """Whether a caching string may be the name of a proxy: it has a domain, or is an address."""
-    if "." in caching[1:]:
-        return is_host_name(caching)
-    return address_of(caching) is not None
