@@ -45,6 +45,12 @@ source_bytes_per_s = "50 MiB"
 from = "22:00"
 to = "06:00"
 bytes_per_s = "1 GiB"               # or any of the four; the others stay
+[geo]                               # which server is nearest; without any, the order as asked
+databases = ["/var/lib/cvmfs-mirror/GeoLite2-City.mmdb"]   # any mmdb with places; what is best first
+trusted_proxies = ["192.0.2.0/24"]  # whose X-Forwarded-For counts; default: anybody's
+[geo.locations]                     # network, address or host name -> latitude, longitude
+"10.20.0.0/16" = [46.23, 6.05]
+"s1.example.org" = [41.84, -88.25]
 [trust]
 blacklist = "/etc/cvmfs/blacklist"  # default: that file, if it exists
 [snapshot]
@@ -101,6 +107,7 @@ from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
 from mirror.follow_settings import UNUSED_KEYS, FollowSettings
+from mirror.geo_settings import GeoSettings
 from mirror.run_settings import HoursList, RunSettings
 from mirror.serve.log_settings import AccessLogSettings
 from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
@@ -262,6 +269,7 @@ class Settings(Table):
     storage: StorageSettings = StorageSettings()
     serve: ServeSettings = ServeSettings()
     fetch: FetchSettings = FetchSettings()
+    geo: GeoSettings = GeoSettings()
     trust: TrustSettings = TrustSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     run: RunSettings = RunSettings()
@@ -366,6 +374,7 @@ def _did_you_mean(location: tuple[int | str, ...]) -> str:
         "storage": StorageSettings,
         "serve": ServeSettings,
         "fetch": FetchSettings,
+        "geo": GeoSettings,
         "trust": TrustSettings,
         "snapshot": SnapshotSettings,
         "run": RunSettings,

@@ -34,6 +34,7 @@ def serve_plan(
             "storage": str(settings.storage.path),
             "room": asdict(room),
             "access_log": serve.access_log.model_dump(),
+            "geo": settings.geo.options.pack(),
         },
         limits=serve.limits.limits,
         listen=tuple(listen) or addresses(serve.listen),

@@ -14,10 +14,12 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from mirror.geo.options import GeoOptions
 from mirror.serve.access_log import open_access_log
 from mirror.serve.app import create_app
 from mirror.serve.counters import Counters
 from mirror.serve.gate import Gate
+from mirror.serve.geo import with_geo
 from mirror.serve.ledger import COUNTERS, Ledger
 from mirror.serve.limits import ServeLimits
 from mirror.serve.listening import listening, url_of
@@ -135,7 +137,8 @@ def tree_worker(options: WorkerOptions) -> Worker:
     """A worker of a mirror, `WorkerOptions.job`: serves the trees of all replicas.
 
     Its options say where they lie (``storage``), how much of them is kept at hand (``room``), and
-    how it is told (``access_log``).
+    how it is told (``access_log``); if they say what is known of places (``geo``), it answers
+    requests of the Geo API, too.
 
     Raises:
         ConfigError: the log cannot be written.
@@ -144,7 +147,10 @@ def tree_worker(options: WorkerOptions) -> Worker:
     tree = Tree(Path(about["storage"]), Room(**about["room"]))
     log = open_access_log(AccessLogSettings(**about["access_log"]))
     ledger = Ledger(_counters(options), log.hear if log else None)
-    return Worker(Gate(tree, ledger, options.limits), logs=[log] if log else [])
+    logs, geo = [log] if log else [], about.get("geo")
+    if geo is None:
+        return Worker(Gate(tree, ledger, options.limits), logs=logs)
+    return Worker(*with_geo(tree, ledger, options.limits, GeoOptions.unpack(geo)), logs)
 
 
 def _counters(options: WorkerOptions) -> memoryview:
