@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from mirror.amounts import problem
 from mirror.geo.location import Location
-from mirror.geo.setting_up import GeoOptions, require_location
+from mirror.geo.options import GeoOptions, require_location
 from mirror.geo.table import as_network
 from mirror.tables import AbsolutePath, Table
 

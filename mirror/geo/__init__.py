@@ -9,6 +9,7 @@
     naming     which texts are worth a look-up                              (pure)
     names      host names to locations: cached, bounded, never waited for long
     resolver   the system's resolver, off the event loop
+    options    what the operator says of places
     limits     what a request may take
     ordering   servers by their distance                                    (pure)
     answering  from a request to the reply

@@ -18,7 +18,6 @@ from mirror.geo.location import Place
 from mirror.geo.mmdb import Database
 from mirror.store.threads import in_thread
 
-LOOK_EVERY_S: Final = 5.0
 _log: Final = logging.getLogger(__name__)
 
 
@@ -74,7 +73,7 @@ class Databases:
                 self._seen[path] = version
                 self._read(path)
 
-    async def watch(self, every_s: float = LOOK_EVERY_S) -> None:
+    async def watch(self, every_s: float) -> None:
         """Go on refreshing until cancelled."""
         while True:
             await asyncio.sleep(every_s)

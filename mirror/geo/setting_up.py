@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mirror.geo.answering import Answerer, IsUnfit, Reply
 from mirror.geo.atlas import Atlas
-from mirror.geo.databases import LOOK_EVERY_S, Databases
-from mirror.geo.limits import GeoLimits
+from mirror.geo.databases import Databases
 from mirror.geo.location import Location
 from mirror.geo.names import Names
 from mirror.geo.naming import address_of, unmapped
+from mirror.geo.options import GeoOptions
 from mirror.geo.request import Asker
 from mirror.geo.resolver import Resolve, SystemResolver
-from mirror.geo.table import Table, as_network
+from mirror.geo.table import Table
 from mirror.store.threads import in_thread
-
-
-@dataclass(frozen=True, slots=True)
-class GeoOptions:
-    """What there is to know.
-
-    Attributes:
-        databases: files, what is best first.
-        trusted_proxies: whose word on who asks is believed, networks or addresses; empty: all.
-        locations: of networks, addresses and host names.
-        limits: what requests may take.
-        look_every_s: between looks at the files.
-    """
-
-    databases: tuple[Path, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
-    locations: Mapping[str, Location] = field(default_factory=dict)
-    limits: GeoLimits = field(default_factory=GeoLimits)
-    look_every_s: float = LOOK_EVERY_S
-
-    def pack(self) -> dict[str, Any]:
-        """As anything that JSON can hold, for another process; the limits stay behind."""
-        return {
-            "databases": [str(each) for each in self.databases],
-            "trusted_proxies": list(self.trusted_proxies),
-            "locations": {key: list(each) for key, each in self.locations.items()},
-        }
-
-    @staticmethod
-    def unpack(packed: Mapping[str, Any]) -> GeoOptions:
-        """The inverse of `pack`."""
-        return GeoOptions(
-            databases=tuple(Path(each) for each in packed["databases"]),
-            trusted_proxies=tuple(packed["trusted_proxies"]),
-            locations={key: Location(*each) for key, each in packed["locations"].items()},
-        )
 
 
 class Geo:
@@ -112,23 +73,3 @@ class Geo:
     def _is_trusted(self, peer: str) -> bool:
         address = address_of(unmapped(peer))
         return address is not None and self._trusted.place(address) is not None
-
-
-def require_location(key: str) -> None:
-    """Look whether a key of ``[geo.locations]`` can be one.
-
-    Raises:
-        ValueError: what is wrong with it.
-    """
-    network = as_network(key)
-    if network is None:
-        if "/" in key or not _looks_like_a_name(key):
-            raise ValueError(f"{key!r} is no network, no address and no host name")
-        return
-    if "/" in key and ip_address(key.partition("/")[0]) != network.network_address:
-        raise ValueError(f"{key!r} has bits set behind its prefix; write {network}")
-
-
-def _looks_like_a_name(key: str) -> bool:
-    labels = key.removesuffix(".").split(".")
-    return key.isascii() and all(each and each.replace("-", "a").isalnum() for each in labels)

@@ -18,7 +18,8 @@ from multidict import CIMultiDict
 
 from mirror.geo.answering import Basis, Reply
 from mirror.geo.limits import GeoLimits
-from mirror.geo.setting_up import Geo, GeoOptions
+from mirror.geo.options import GeoOptions
+from mirror.geo.setting_up import Geo
 from mirror.serve.app import create_app
 from mirror.serve.clock import SERVER
 from mirror.serve.connection import Connection

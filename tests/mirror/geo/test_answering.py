@@ -13,8 +13,9 @@ import pytest
 
 from mirror.geo.answering import Basis, Reply
 from mirror.geo.location import Location
+from mirror.geo.options import GeoOptions
 from mirror.geo.request import Asker
-from mirror.geo.setting_up import Geo, GeoOptions
+from mirror.geo.setting_up import Geo
 from tests.support.geo_reference import reference
 from tests.support.geo_requests import Asked, Requests
 from tests.support.geo_world import SITES, World, small_world, write_database
