@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.manifest import Manifest
 from mirror.errors import Failure
 
 
@@ -34,6 +35,7 @@ class ManifestAccepted(Event):
 
     revision: int
     served_revision: int | None
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True, slots=True)

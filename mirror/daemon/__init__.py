@@ -6,8 +6,17 @@
     keeping     all of them, by APScheduler's clock
     situation   what is known of each replica, built from events
     alarms      what somebody has to know                             (pure)
-    status      the same as a document with a schema
-    api         HTTP for operators and machines: status, push, notifications, health
+    advice      what to do about each kind of error                   (pure)
+    status      the same as a document; status_model is its schema
+    information the lists that others read beside the repositories
+    api         HTTP for operators and machines; answers and replicas are what its parts share
+      health          is it alive, should clients come                (pure)
+      push, tokens    somebody says that there is news, and may
+      notifications   the message of a new revision                   (pure)
+      hub, stream     whoever wants to hear of our flips
+      servermon, probes   for those who monitor with cvmfs-servermon
+    subscriber  hears of other servers' flips
+    live        status as another process asks for it
 
     clock ─► keeper ─► probe ─ news? ─► turn ─► snapshot ─► flip ─► notification
                ▲                                   │ events

@@ -79,11 +79,18 @@ class Seat:
 
 
 class Hub:
-    """See above."""
+    """See above.
+
+    Attributes:
+        limits: what subscribers may take.
+        came: how many subscribers there ever were,
+        dropped: and how many of them took nothing.
+    """
 
     def __init__(self, limits: HubLimits | None = None) -> None:
         """Nobody is there, and nothing has been said."""
         self.limits = limits or HubLimits()
+        self.came = 0
         self.dropped = 0
         self._last: dict[Fqrn, str] = {}
         self._seats: dict[Fqrn, set[Seat]] = {}
@@ -129,6 +136,7 @@ class Hub:
         seat = Seat(drop)
         if fqrn in self._last:
             seat.offer(self._last[fqrn], limits.waiting)
+        self.came += 1
         self._addresses[address] += 1
         self._seats.setdefault(fqrn, set()).add(seat)
         try:

@@ -78,7 +78,7 @@ class Push:
         self._take(bearer, situation.fqrn)
         before = situation.served
         looking = self.look(situation.fqrn)
-        _log.info("%s: pushed by %s (%s)", situation.fqrn, bearer.name, peer_of(request))
+        _log.info("%s: pushed by %s (%s)", situation.fqrn, bearer.name, printable(peer_of(request)))
         if wait_s and await _is_over(looking, wait_s):
             return json_answer(_outcome(situation, has_flipped=situation.served != before))
         document = {"queued": True, "repository": situation.fqrn.name, "phase": situation.phase}

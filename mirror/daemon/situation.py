@@ -218,6 +218,8 @@ class Situation:
         match event:
             case ManifestAccepted():
                 self._judge_sources()
+                if event.manifest is not None:
+                    self.see(Revision.of(event.manifest))
             case SourceSuspended():
                 self._source(event.source).is_suspended = True
                 self._source(event.source).problem = event.reason

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from mirror.cvmfs.manifest import Manifest
+from mirror.cvmfs.paths import MANIFEST
 from mirror.daemon.alarms import (
     AlarmBoard,
     AlarmCleared,
@@ -30,6 +32,8 @@ from mirror.errors import (
 )
 from mirror.events import ManifestAccepted, SourcePassedOver
 from tests.support.clock import NOW
+from tests.support.keys import Keys
+from tests.support.publisher import Repository
 from tests.support.situations import FQRN, MIRROR, STRATUM0, failing, revision, situation
 
 MINUTE = timedelta(minutes=1)
@@ -98,6 +102,18 @@ def test_stale(age_s: float, expected: list[AlarmName]) -> None:
     replica.see(revision(8, age_s=age_s))
     replica.see(revision(9, age_s=1.0))
     assert names(replica) == expected
+
+
+def test_stale_while_it_is_fetched(keys: Keys) -> None:
+    """What a run found counts from when it was published, however long fetching takes."""
+    repository = Repository(keys)
+    for number in range(8):
+        repository.publish({"": {"file": str(number).encode()}})
+    manifest = Manifest.parse(repository.files[MANIFEST])
+    replica = situation()
+    replica.hear(ManifestAccepted(FQRN, 8, 7, manifest))
+    assert replica.lag_s(NOW.timestamp()) == NOW.timestamp() - manifest.published_at
+    assert names(replica) == [AlarmName.STALE]
 
 
 def test_a_first_snapshot_is_not_stale() -> None:
