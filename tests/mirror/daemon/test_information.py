@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import platform
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +22,7 @@ from mirror.daemon.information import (
     meta_text,
     repositories_text,
 )
-from mirror.errors import StoreUnavailable
+from mirror.errors import StoreFull, StoreUnavailable
 
 PLAIN, ALIASED = Entry("b.example.org"), Entry("c.example.org", "a")
 PASSING = Entry("d.example.org", is_pass_through=True)
@@ -158,3 +161,27 @@ def test_scripts_read_it_line_by_line() -> None:
         "c.example.org",
         "b.example.org",
     ]
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the former list, and nothing beside it."""
+    files, path = InformationFiles(tmp_path), tmp_path / "info" / "v1" / "repositories.json"
+    files.write_repositories("old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreFull):
+        files.write_repositories("new")
+    assert (path.read_text(), list(path.parent.iterdir())) == ("old", [path])
+
+
+def test_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is unknown; readers insist on the fields."""
+
+    def nothing() -> dict[str, str]:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(platform, "freedesktop_os_release", nothing)
+    assert Versions.of_host().os_pretty_name == "unknown"

@@ -11,6 +11,7 @@ import pytest
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.paths import MANIFEST
 from mirror.daemon.notifications import MAX_MESSAGE_BYTES, make_notification
+from mirror.daemon.push import PushLimits
 from mirror.daemon.situation import Flip
 from mirror.daemon.tokens import Buckets, Tokens
 from mirror.errors import ConfigError, Unavailable
@@ -218,6 +219,15 @@ def test_buckets_do_not_overflow() -> None:
         buckets.take("key")
         taken += 1
     assert (taken, buckets.wait_s("key"), buckets.wait_s("another")) == (2, 1.0, 0.0)
+
+
+def test_the_usual_limits() -> None:
+    """Ten at once for a repository, then one a second."""
+    limits = PushLimits.usual(lambda: 0.0)
+    for _ in range(10):
+        assert not limits.of_repository.wait_s(FQRN)
+        limits.of_repository.take(FQRN)
+    assert limits.of_repository.wait_s(FQRN) == 1.0
 
 
 # --- a gateway's message --------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from mirror.daemon.servermon import (
     parse_question,
     render,
 )
+from mirror.errors import StoreUnavailable
 from mirror.replication.state import date_text, tell_begun, tell_status, tell_succeeded
 from mirror.store.memory import MemoryStore
 from tests.support.api import Client, Daemon, ask
@@ -382,3 +383,28 @@ def test_several_replicas() -> None:
     name = Fqrn("a.example.org")
     daemon.situations[name], daemon.stores[name] = situation(name), MemoryStore()
     assert get(daemon, f"{PREFIX}/ok") == (200, "OK:a.example.org,test.example.org\n")
+
+
+class BrokenStore(MemoryStore):
+    """A disk that is gone."""
+
+    async def read_root_file(self, name: str, max_bytes: int) -> bytes | None:
+        """Fail."""
+        raise StoreUnavailable(f"{name}: no disk")
+
+
+def test_a_disk_that_is_gone() -> None:
+    """Is critical, and the other replicas are told of all the same."""
+    daemon = Daemon()
+    name = Fqrn("a.example.org")
+    daemon.situations[name], daemon.stores[name] = situation(name), BrokenStore()
+    run(tell_succeeded(daemon.stores[FQRN], NOW))
+    answer = get(daemon, f"{PREFIX}/updated")
+    assert answer == (200, "CRITICAL:a.example.org\nOK:test.example.org\n")
+
+
+def test_a_file_that_is_far_too_long() -> None:
+    """Is not read, and no date."""
+    story = Story()
+    story.store.root_files[IS_SNAPSHOTTING] = b"x" * 100_000
+    assert story.answer("updated&format=status") == (200, "CRITICAL\n")
