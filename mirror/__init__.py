@@ -10,6 +10,8 @@ replication   What to fetch and in which order: one `SnapshotRun` is one attempt
 upkeep        Keeping it sound: `check`.
 serve         HTTP for clients; reads the store, fetches nothing.
 stratum0      A small publisher: a directory or a tarball becomes a signed revision.
+handover      To and from ``cvmfs_server``: its files, read and written, never run.
+following     Replicas in step with another server's list of them.
 demo          The main job on one machine in a minute.
 
 events        Facts that the rooms emit; progress bars and metrics listen.

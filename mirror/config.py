@@ -78,7 +78,7 @@ priority = 0                        # one step is worth a minute of waiting for 
 hours = [{ from = "22:00", to = "06:00" }]   # when it is looked at, unless pushed; default: always
 refuse_after_s = 86400              # clients get 503 from a mirror so far behind; default: never
 pass_through = false                # store nothing, ask Stratum 0 for each request; needs no keys
-followed = "http://…"               # the list it came from; without this it is never removed
+followed = "…"                      # the list it came from; without this it is never removed
 [[follow]]                          # replicas kept in step with another server's list
 url = "http://stratum1.example.net/cvmfs/info/v1/repositories.json"
 keys = "/etc/cvmfs/keys"            # chosen by name or domain; what has no key is not taken

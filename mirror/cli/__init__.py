@@ -8,8 +8,10 @@ origin_options  the same for the verbs of a Stratum 0
 progress        live bars on a terminal, plain lines elsewhere
 bar             the live bar
 counts          what the events of a run add up to
+passing         repositories of which nothing is stored
 output          how bytes, times and results are shown
-…               the verbs of a mirror: add_replica, snapshot, status, check, serve, demo,
+…               the verbs of a mirror: add_replica, import_replicas, follow,
+                export_replicas, snapshot, status, check, serve, demo,
                 completion; and those of a Stratum 0: publish, tag, collect, resign
 """
 

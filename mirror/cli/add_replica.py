@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import tomlkit
-from tomlkit.items import AoT
 
 from mirror import wiring
 from mirror.cli.options import config_option, config_path, run_async
-from mirror.config import ReplicaSettings, Settings, parse_settings
+from mirror.config import ReplicaSettings, Settings
+from mirror.config_file import ConfigFile
 from mirror.cvmfs.manifest import Manifest
-from mirror.errors import ConfigError
 from mirror.events import Event, SourcePassedOver
 from mirror.replication.lock import replica_lock
 from mirror.replication.replica import served_manifest
@@ -67,40 +64,22 @@ def command(
     table: dict[str, object] = {"name": name, "stratum0": stratum0, "keys": str(keys.absolute())}
     if mirrors:
         table["mirrors"] = list(mirrors)
-    text = _with_replica(path, table, storage)
-    configured = parse_settings(text, str(path))
+    file = ConfigFile(path, storage)
+    file.add_replica(table)
+    configured = file.settings
     each = configured.select((name,))[0]
     if not offline:
-        manifest = run_async(_probe(configured, each))
+        manifest = run_async(probe(configured, each))
         click.echo(f"{name}: signed under {keys}, at revision {manifest.revision}")
     served = run_async(_adopt(configured, each))
-    _replace(path, text)
+    file.write()
     if served is not None:
         click.echo(f"{name}: adopted the tree that is there, serving revision {served.revision}")
     click.echo(f"{name}: added to {path}; next: cvmfs-mirror snapshot {name}")
 
 
-def _with_replica(path: Path, each: dict[str, object], storage: Path | None) -> str:
-    """The configuration file's text with one replica more."""
-    try:
-        document = tomlkit.parse(path.read_text("utf-8"))
-    except FileNotFoundError:
-        document = tomlkit.document()
-        document["storage"] = {"path": str((storage or Path("/srv/cvmfs")).absolute())}
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from error
-    except (UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
-        raise ConfigError([f"{path}: not TOML: {error}"]) from error
-    replicas = document.setdefault("replica", tomlkit.aot())
-    if not isinstance(replicas, AoT):
-        raise ConfigError([f"{path}: replica: write each as a [[replica]] table"])
-    table = tomlkit.table()
-    table.update(each)
-    replicas.append(table)
-    return tomlkit.dumps(document)
-
-
-async def _probe(configured: Settings, each: ReplicaSettings) -> Manifest:
+async def probe(configured: Settings, each: ReplicaSettings) -> Manifest:
+    """What its sources have, if it is signed for that name under these keys."""
     replica = wiring.replica(configured, each)
     async with (
         wiring.shared(configured) as common,
@@ -120,16 +99,3 @@ async def _adopt(configured: Settings, each: ReplicaSettings) -> Manifest | None
     with replica_lock(replica.spool):
         await replica.store.prepare()
     return await served_manifest(replica.store, replica.limits)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace the file in one step, so that nobody reads half of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(text, "utf-8")
-        if path.exists():
-            temporary.chmod(path.stat().st_mode)
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError([f"{error.filename or path}: {error.strerror}"]) from error

@@ -9,6 +9,7 @@ import click
 from mirror import wiring
 from mirror.cli.options import config_option, json_option, names_argument, run_async, settings
 from mirror.cli.output import count_text, print_json
+from mirror.cli.passing import stored
 from mirror.cli.progress import check_progress
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import DamageError, printable
@@ -32,7 +33,7 @@ def command(context: click.Context, names: tuple[str, ...], *, full: bool, as_js
     """
     configured = settings(context)
     reports: dict[str, CheckReport] = {}
-    for each in configured.select(names):
+    for each in stored(configured.select(names)):
         heard = check_progress(Fqrn(each.name))
         report = run_async(
             check_replica(

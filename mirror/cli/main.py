@@ -20,6 +20,9 @@ from mirror.errors import ConfigError, MirrorError, StoreUnavailable
 _VERBS: Final = MappingProxyType(
     {
         "add-replica": "add_replica",
+        "import": "import_replicas",
+        "follow": "follow",
+        "export": "export_replicas",
         "snapshot": "snapshot",
         "status": "status",
         "check": "check",

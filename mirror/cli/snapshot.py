@@ -13,6 +13,7 @@ from mirror import wiring
 from mirror.cli.exit_codes import exit_code
 from mirror.cli.options import config_option, json_option, names_argument, run_async, settings
 from mirror.cli.output import count_text, print_json, size_text
+from mirror.cli.passing import stored
 from mirror.cli.priority import give_way
 from mirror.cli.progress import shown_progress
 from mirror.config import ReplicaSettings, Settings
@@ -67,7 +68,7 @@ def command(
     configured = settings(context)
     _give_way(configured)
     options = SnapshotOptions(accepts_rollback=accept_rollback, repairs=repair)
-    wanted = configured.select(names)
+    wanted = stored(configured.select(names))
     snapshots = _Snapshots(configured, options, dry_run=dry_run, as_json=as_json)
     outcomes = run_async(snapshots.all(wanted))
     if as_json:
@@ -100,7 +101,7 @@ class _Snapshots:
     async def all(self, wanted: Sequence[ReplicaSettings]) -> dict[str, Outcome]:
         """One outcome for each name."""
         outcomes: dict[str, Outcome] = {}
-        at_once = min(len(wanted), self._configured.snapshot.parallel)
+        at_once = max(1, min(len(wanted), self._configured.snapshot.parallel))
         turns = asyncio.Semaphore(at_once)
 
         async def one(each: ReplicaSettings, common: wiring.Shared, emit: Emit) -> None:

@@ -71,6 +71,8 @@ def command(context: click.Context, names: tuple[str, ...], *, as_json: bool) ->
 
 
 async def _status(configured: Settings, each: ReplicaSettings) -> ReplicaStatus:
+    if each.pass_through:
+        return ReplicaStatus(each.name, each.stratum0, "passed through, nothing is stored")
     fqrn = Fqrn(each.name)
     store = wiring.local_store(configured, fqrn)
     limits = Limits()

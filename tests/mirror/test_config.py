@@ -214,6 +214,6 @@ def test_the_reference_at_the_top_of_the_module_is_valid() -> None:
 
     example = (mirror.config.__doc__ or "").partition("\n\n")[2].replace("…", "http://p:1")
     settings = parse_settings(example.replace("\n    ", "\n"), "docstring")
-    for table in settings.model_fields_set - {"replica"}:
+    for table in settings.model_fields_set - {"replica", "follow"}:
         model = getattr(settings, table)
         assert model.model_fields_set == set(type(model).model_fields)

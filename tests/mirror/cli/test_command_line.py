@@ -31,6 +31,7 @@ from tests.support.site import Site
 NAME = "test.example.org"
 VERBS = (
     *("", "add-replica", "snapshot", "status", "check", "serve", "demo", "completion"),
+    *("import", "follow", "export"),
     *("publish", "collect", "resign", "tag", "tag add", "tag remove", "tag list"),
 )
 TREE = {"": {"README": b"hello"}, "/app": {"tool": b"#!/bin/sh\n", "data": bytes(3_000_000)}}
