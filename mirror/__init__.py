@@ -9,6 +9,7 @@ store         Where bytes are kept: they become visible only by commit(expected 
 replication   What to fetch and in which order: one `SnapshotRun` is one attempt.
 upkeep        Keeping it sound: `check`.
 serve         HTTP for clients; reads the store, fetches nothing.
+geo           Which server is nearest: the Geo API, its databases and names.
 stratum0      A small publisher: a directory or a tarball becomes a signed revision.
 handover      To and from ``cvmfs_server``: its files, read and written, never run.
 following     Replicas in step with another server's list of them.

@@ -204,6 +204,7 @@ def test_python_files_of_the_flow_are_on_the_map() -> None:
         "replication",
         "upkeep",
         "serve",
+        "geo",
         "stratum0",
     ):
         package = ROOT / "mirror" / room

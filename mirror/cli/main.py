@@ -33,6 +33,7 @@ _VERBS: Final = MappingProxyType(
         "tag": "tag",
         "collect": "collect",
         "resign": "resign",
+        "geo": "geo",
         "completion": "completion",
     }
 )

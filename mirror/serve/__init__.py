@@ -14,6 +14,7 @@ How a client gets it:
     connection    one client's connection: plain requests are answered here
     plain         headers that need no second look
     app           the aiohttp application, which answers everything else
+    geo           the Geo API's way to clients
     offences      what a request must not be, beyond what aiohttp refuses itself
     forwarding    what the daemon answers, not the worker
     sending       large bodies, at the pace of the client
