@@ -16,11 +16,13 @@
     setting_up all of it, from the configuration
     explaining why an order came out
     fetching   a new database: fetched, checked, and put in place whole
+    web        the way to a server that has one
 
     path, headers ─► request ─► names ─► resolver          known at once, or waited for a little
                                   │
                                   ▼
                        atlas ─► ordering ─► reply
 
-A database makes the order right, but none is needed for an answer. HTTP is not known here.
+A database makes the order right, but none is needed for an answer. How requests come
+is not known here.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdb_writer import MMDBWriter
-from netaddr import IPSet
+from netaddr import IPSet  # type: ignore[import-untyped] # it has no types, and no stubs here
 
 Point = tuple[float, float]
 SITES: Final[Mapping[str, tuple[str, Point]]] = {

@@ -106,7 +106,7 @@ def _compare_with(file: Path) -> None:
     async def work(geo: Geo) -> None:
         addresses = [".".join(str(random.randrange(1, 224)) for _ in "1234") for _ in range(2_000)]
         places = {each: geo.atlas.location(each) for each in addresses}
-        world = World({f"{each}/32": tuple(at) for each, at in places.items() if at})
+        world = World({f"{each}/32": (at[0], at[1]) for each, at in places.items() if at})
         for _ in range(100_000 if SOAK else 2_000):
             servers = ",".join(random.sample(addresses, 5))
             asked = Asked(f"/r/v1.0/geo/x/{servers}", {}, random.choice(addresses))
@@ -180,7 +180,7 @@ def test_only_trusted_proxies_are_believed(options: GeoOptions) -> None:
         ("117.103.96.1", trusting, "1,2,3\n"),
         ("117.103.96.1", options, "2,3,1\n"),
     ):
-        replies = []
+        replies: list[Reply] = []
 
         async def work(geo: Geo, peer: str = peer, replies: list[Reply] = replies) -> None:
             replies.append(await geo.answer(path, geo.asker(peer, CERN, None)))
@@ -193,7 +193,7 @@ def test_unfit_servers_come_last(options: GeoOptions) -> None:
     """Where somebody tells which are; if all are, they stay as they are."""
     path = f"/r/v1.0/geo/x/{THREE}"
     for unfit, expected in (("cern", "3,1,2\n"), ("example", "2,3,1\n")):
-        replies = []
+        replies: list[Reply] = []
 
         async def work(geo: Geo, replies: list[Reply] = replies) -> None:
             replies.append(await geo.answer(path, Asker(CERN)))
