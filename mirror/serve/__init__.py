@@ -17,6 +17,7 @@ How a client gets it:
     geo           the Geo API's way to clients
     offences      what a request must not be, beyond what aiohttp refuses itself
     forwarding    what the daemon answers, not the worker
+    pass_through  what is not stored, from its Stratum 0
     sending       large bodies, at the pace of the client
     acknowledged  what a client has taken
     limits        what it may take
