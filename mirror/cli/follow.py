@@ -199,7 +199,7 @@ def _show(outcome: _Outcome, *, removes: bool, is_dry: bool) -> None:
             )
     for problem in outcome.plan.problems:
         click.echo(f"cvmfs-mirror: {problem}", err=True)
-    click.echo(f"{outcome.url}: {count_text(len(outcome.plan.keep), 'replica')} stay")
+    click.echo(f"{outcome.url}: kept {count_text(len(outcome.plan.keep), 'replica')}")
 
 
 def _as_json(outcome: _Outcome, *, removes: bool, is_dry: bool) -> dict[str, object]:
