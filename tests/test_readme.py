@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from aiohttp import web
 
 from mirror.config import Settings, parse_settings
 from tests.support.http_stratum0 import HttpStratum0
@@ -26,6 +27,12 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 FQRN = "software.example.org"
+LIST = "/cvmfs/info/v1/repositories.json"
+
+
+async def listed(_request: web.Request) -> web.StreamResponse:
+    """Another server's list."""
+    return web.json_response({"replicas": [{"name": FQRN, "url": f"/cvmfs/{FQRN}"}]})
 
 
 def test_make_targets_exist() -> None:
@@ -59,8 +66,9 @@ def test_the_demo_takes_a_directory(tmp_path: Path) -> None:
 def test_every_command_works(fixture_repository: Path, tmp_path: Path) -> None:
     """The commands of a first replica, in their order, with this machine's paths and ports."""
     commands = [line for line in COMMANDS if line.startswith(("cvmfs-mirror ", "curl "))]
-    assert len(commands) == 13
+    assert len(commands) == 17
     with HttpStratum0(fixture_repository / "rev5", FQRN) as stratum0:
+        stratum0.faults[LIST] = listed
         host = Host(tmp_path, stratum0.url, fixture_repository / "keys")
         host.make_content()
         try:
@@ -78,7 +86,9 @@ class Host:
         self._url = ""
         self._paths = {
             "http://stratum0.example.org/cvmfs/software.example.org": stratum0,
+            "http://stratum1.example.net": stratum0.partition("/cvmfs")[0],
             "/etc/cvmfs/keys/example.org": str(keys),
+            "/etc/cvmfs/repositories.d": str(directory / "repositories.d"),
             "/srv/stratum0": str(directory / "stratum0"),
             "./keys": str(directory / "keys"),
             "./software": str(directory / "software"),
@@ -97,6 +107,7 @@ class Host:
         """What README's publisher has lying around."""
         software = self._directory / "software"
         (software / "bin").mkdir(parents=True)
+        (self._directory / "repositories.d").mkdir()
         (software / "bin" / "tool").write_text("#!/bin/sh\n")
         with tarfile.open(self._directory / "package.tar.gz", "w:gz") as tar:
             tar.add(software, ".")
