@@ -36,7 +36,7 @@ class Outcome(StrEnum):
 class Body(Protocol):
     """Bytes that are to be sent.
 
-    One that lies in a file may offer it to sendfile, as `OpenFile` does.
+    One that lies in a file may offer it to sendfile, as `FileRange` does.
 
     Attributes:
         size_bytes: how many there are.
@@ -73,32 +73,25 @@ class MemoryBody:
         return self._view[first:end]
 
 
-class OpenFile:
-    """A file, open for reading until nobody has it any more.
+class FileRange:
+    """A part of a file that somebody has open, from ``base`` on."""
 
-    Kept by whoever found it and by everybody who is sending it, so there is nobody to close it but
-    the last of them: it closes itself.
-    """
+    __slots__ = ("_can_tell", "_owner", "base", "descriptor", "size_bytes")
 
-    __slots__ = ("_can_tell", "descriptor", "size_bytes")
-
-    def __init__(self, descriptor: int, size_bytes: int, *, can_tell: bool = True) -> None:
-        """Take over a descriptor.
-
-        Args:
-            descriptor: of a regular file.
-            size_bytes: its size.
-            can_tell: whether its file system can tell cached pages from others; one that lies in
-                memory (tmpfs) need not.
-        """
+    def __init__(
+        self, descriptor: int, size_bytes: int, base: int = 0, owner: object = None
+    ) -> None:
+        """Read through a descriptor of a regular file, as long as ``owner`` has it open."""
         self.descriptor = descriptor
         self.size_bytes = size_bytes
-        self._can_tell = can_tell
+        self.base = base
+        self._owner = owner
+        self._can_tell = True  # whether its file system can tell cached pages; tmpfs need not
 
     def at_hand(self, first: int, end: int) -> Bytes | None:
         """As `Body.at_hand`; what the kernel's cache lacks is not at hand."""
         if not self._can_tell:
-            return os.pread(self.descriptor, end - first, first)
+            return os.pread(self.descriptor, end - first, self.base + first)
         buffer = memoryview(bytearray(end - first))
         count = self.fill(buffer, first)
         return None if count is None else buffer[:count]
@@ -110,9 +103,9 @@ class OpenFile:
             OSError: it cannot be read.
         """
         if not self._can_tell:
-            return os.preadv(self.descriptor, [buffer], first)
+            return os.preadv(self.descriptor, [buffer], self.base + first)
         try:
-            return os.preadv(self.descriptor, [buffer], first, os.RWF_NOWAIT)
+            return os.preadv(self.descriptor, [buffer], self.base + first, os.RWF_NOWAIT)
         except OSError as error:
             if error.errno in _NOT_NOW:
                 return None
@@ -127,11 +120,26 @@ class OpenFile:
 
     async def read(self, first: int, end: int) -> Bytes:
         """As `Body.read`, in a thread."""
-        return await in_thread(partial(os.pread, self.descriptor, end - first, first))
+        at = self.base + first
+        return await in_thread(partial(os.pread, self.descriptor, end - first, at))
 
     def fileno(self) -> int:
         """So that it can be given to sendfile."""
         return self.descriptor
+
+
+class OpenFile(FileRange):
+    """A file, open for reading until nobody has it any more.
+
+    Kept by whoever found it and by everybody who is sending it, so there is nobody to close it but
+    the last of them: it closes itself.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, descriptor: int, size_bytes: int) -> None:
+        """Take over the descriptor of a regular file of this size."""
+        super().__init__(descriptor, size_bytes)
 
     def __del__(self) -> None:
         os.close(self.descriptor)
@@ -169,7 +177,7 @@ class Found:
         if size > len(scratch):
             return None
         try:
-            if not isinstance(body, OpenFile):
+            if not isinstance(body, FileRange):
                 content = body.at_hand(0, size)
                 return content if content is not None and len(content) == size else None
             return scratch[:size] if body.fill(scratch[:size], 0) == size else None
@@ -184,7 +192,7 @@ class Found:
         return Found(resource, head, content, MemoryBody(content), Outcome.HIT_MEMORY, weight)
 
     @staticmethod
-    def on_disk(resource: Resource, file: OpenFile) -> Found:
+    def on_disk(resource: Resource, file: FileRange) -> Found:
         """One whose bytes are in a file."""
         head = resource.head(file.size_bytes)
         return Found(resource, head, None, file, Outcome.HIT_DISK, 1)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import IO, Final, cast
 
-from mirror.serve.content import Body, Bytes, OpenFile
+from mirror.serve.content import Body, Bytes, FileRange
 
 _SLICE_BYTES: Final = 128 * 1024
 _TURN_BYTES: Final = 1024 * 1024
@@ -142,12 +142,12 @@ class Sending:
     def _is_for_kernel(self) -> bool:
         return (
             self._end - self._first >= _BY_KERNEL_FROM_BYTES
-            and isinstance(self._body, OpenFile)
+            and isinstance(self._body, FileRange)
             and self._transport.get_extra_info("sslcontext") is None
         )
 
     async def _send_file(self) -> None:
-        file = cast("OpenFile", self._body)
+        file = cast("FileRange", self._body)
         try:
             while self._first < self._end:
                 upto = min(self._first + _WINDOW_BYTES, self._end)
@@ -159,13 +159,13 @@ class Sending:
         else:
             self._over(None)
 
-    async def _send_window(self, file: OpenFile, upto: int) -> int:
+    async def _send_window(self, file: FileRange, upto: int) -> int:
         self.waits_for_client = True
         try:
             sent = await self._loop.sendfile(
                 self._transport,
                 cast("IO[bytes]", file),
-                self._first,
+                file.base + self._first,
                 upto - self._first,
                 fallback=False,
             )
