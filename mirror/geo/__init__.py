@@ -4,6 +4,7 @@
     location   where something is; what knows that for addresses
     table      networks, addresses and host names of the configuration
     mmdb       one database file: any schema with latitude and longitude
+    search_tree  addresses that a database has something to tell about
     databases  several of them, reloaded when they change; a damaged one is refused
     atlas      the table, then the databases
     naming     which texts are worth a look-up                              (pure)

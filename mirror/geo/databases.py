@@ -18,6 +18,7 @@ from mirror.geo.location import Place
 from mirror.geo.mmdb import Database
 from mirror.store.threads import in_thread
 
+_PLACES: Final = 65_536
 _log: Final = logging.getLogger(__name__)
 
 
@@ -41,6 +42,7 @@ class Databases:
         self._seen: dict[Path, _Version | None] = {}
         self._loaded: dict[Path, Database] = {}
         self._databases: tuple[Database, ...] = ()
+        self._places: dict[str, Place | None] = {}
         self.generation = 0
         """Grows with each database that is read."""
         self.refused = 0
@@ -55,7 +57,18 @@ class Databases:
         return min((each.built_at for each in self._databases), default=None)
 
     def place(self, address: str) -> Place | None:
-        """As `Locations.place`."""
+        """As `Locations.place`; what was looked up is remembered."""
+        places = self._places  # a reload in between leaves this one behind
+        try:
+            return places[address]
+        except KeyError:
+            place = self._look_up(address)
+        if len(places) >= _PLACES:
+            del places[next(iter(places))]
+        places[address] = place
+        return place
+
+    def _look_up(self, address: str) -> Place | None:
         found = None
         for database in self._databases:
             place = database.place(address)
@@ -89,6 +102,7 @@ class Databases:
             self._say(f"{reason}; {'the one before it stays in use' if is_kept else 'not used'}")
             return
         self._databases = tuple(self._loaded[each] for each in self._paths if each in self._loaded)
+        self._places = {}
         self.generation += 1
 
 
