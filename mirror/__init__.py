@@ -17,6 +17,7 @@ demo          The main job on one machine in a minute.
 
 events        Facts that the rooms emit; progress bars and metrics listen.
 errors        What can go wrong, by what the operator must do about it.
+priority      How much fetching gives way to serving.
 config        The settings, from one TOML file.
 wiring        Where all of the above is put together; the only module that knows everyone.
 cli           ``cvmfs-mirror``.

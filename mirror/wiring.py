@@ -14,6 +14,7 @@ from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.paths import TEMPORARIES
 from mirror.errors import ConfigError, FormatError
 from mirror.events import Emit
+from mirror.priority import Manners
 from mirror.replication.bulk import LaneBulk
 from mirror.replication.fetching import Bulk
 from mirror.replication.lane_options import LaneOptions
@@ -84,10 +85,12 @@ class Shared:
 
 
 @asynccontextmanager
-async def shared(settings: Settings, count: int = 1) -> AsyncIterator[Shared]:
-    """What so many replicas will share."""
+async def shared(
+    settings: Settings, count: int = 1, manners: Manners | None = None
+) -> AsyncIterator[Shared]:
+    """What so many replicas will share; ``manners`` of the lanes, where we do not give way."""
     fetch = settings.fetch
-    async with LanePool(fetch.processes) as pool:
+    async with LanePool(fetch.processes, manners) as pool:
         yield Shared(count, Pacing(fetch.total_schedule, fetch.source_schedule), pool)
 
 

@@ -8,10 +8,10 @@ from functools import partial
 import click
 
 from mirror.cli.options import config_option, settings
-from mirror.cli.priority import give_way
 from mirror.cli.signals import Signals
 from mirror.config import Settings
 from mirror.daemon.running import running
+from mirror.priority import give_way
 
 
 @click.command("run")

@@ -14,12 +14,12 @@ from mirror.cli.exit_codes import exit_code
 from mirror.cli.options import config_option, json_option, names_argument, run_async, settings
 from mirror.cli.output import count_text, print_json, size_text
 from mirror.cli.passing import stored
-from mirror.cli.priority import give_way
 from mirror.cli.progress import shown_progress
 from mirror.config import ReplicaSettings, Settings
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import ConfigError, MirrorError
 from mirror.events import Emit
+from mirror.priority import give_way
 from mirror.replication.snapshot import (
     SnapshotOptions,
     SnapshotPlan,

@@ -1,6 +1,7 @@
-"""A lane as a process of its own: ``python -P -m mirror.replication.lane_process DESCRIPTOR``.
+"""A lane as a process: ``python -P -m mirror.replication.lane_process DESCRIPTOR IO NICE``.
 
-The descriptor is one end of a socket pair. One process works for any number of replicas.
+The descriptor is one end of a socket pair; the others say how much to give way (`mirror.priority`).
+One process works for any number of replicas.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from mirror.priority import Manners
 from mirror.replication.lane import Lane
 from mirror.replication.lane_options import MAX_MESSAGE_BYTES, unpack
 
@@ -64,7 +66,9 @@ def main() -> None:
     """Run until the parent closes its end, or is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     gc.freeze()  # what was imported stays
-    asyncio.run(_serve(int(sys.argv[1])))
+    descriptor, io_priority, nice = sys.argv[1:]
+    Manners(io_priority, int(nice)).show()
+    asyncio.run(_serve(int(descriptor)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 
 from mirror.cvmfs.content_hash import ContentHash
 from mirror.errors import Corrupted, NotFound, UpstreamError
+from mirror.priority import Manners
 from mirror.replication.lane_options import MAX_MESSAGE_BYTES, LaneOptions, pack
 from mirror.store.threads import in_thread
 
@@ -69,9 +70,10 @@ class Part:
 class LanePool:
     """So many lanes for all replicas; use as a context manager. They are started when needed."""
 
-    def __init__(self, count: int) -> None:
-        """Prepare so many processes."""
+    def __init__(self, count: int, manners: Manners | None = None) -> None:
+        """Prepare so many processes, which give way more than we do, if it is said how much."""
         self._count = count
+        self._manners = manners or Manners()
         self._lanes: list[_LaneHandle] = []
         self._starting: asyncio.Task[None] | None = None
         self._replicas = itertools.count(1)
@@ -104,7 +106,7 @@ class LanePool:
                 raise error  # an OSError means: no more processes, or descriptors
 
     async def _start_one(self) -> None:
-        self._lanes.append(await _LaneHandle.start())
+        self._lanes.append(await _LaneHandle.start(self._manners))
 
     async def __aenter__(self) -> Self:
         return self
@@ -233,14 +235,14 @@ class _LaneHandle:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     @classmethod
-    async def start(cls) -> _LaneHandle:
+    async def start(cls, manners: Manners) -> _LaneHandle:
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
             try:
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "mirror.replication.lane_process"),
-                    str(theirs.fileno()),
+                    *(str(theirs.fileno()), manners.io_priority, str(manners.nice)),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # Ctrl-C is for us, and we end them

@@ -200,8 +200,8 @@ class SnapshotRun:
         survey = Survey(self._replica, Sources.of(self._upstream), self._now, self._emit)
         accepts_rollback = self._options.accepts_rollback
         found = await survey.run(self._served, accepts_rollback=accepts_rollback)
-        revision = found.ensemble.manifest.revision
-        self._emit(ManifestAccepted(self._replica.fqrn, revision, self._served_revision))
+        manifest, before = found.ensemble.manifest, self._served_revision
+        self._emit(ManifestAccepted(self._replica.fqrn, manifest.revision, before, manifest))
         self._root_files = found.origin
         return found.ensemble
 

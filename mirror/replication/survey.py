@@ -158,7 +158,8 @@ class Survey:
                 f"revision {here.revision} ({here.published_text}) is older than "
                 f"revision {there.revision} ({there.published_text}) at {best.source}"
             )
-        self._emit(SourcePassedOver(self._replica.fqrn, finding.source, reason))
+        is_older = offer is not None
+        self._emit(SourcePassedOver(self._replica.fqrn, finding.source, reason, is_older=is_older))
 
 
 def _worth_asking_again(findings: dict[int, _Finding], served: Manifest | None) -> list[int]:

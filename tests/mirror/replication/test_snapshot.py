@@ -268,15 +268,22 @@ def test_bind_mountpoints_are_not_followed(mirror: Mirror) -> None:
 def test_events(mirror: Mirror) -> None:
     """Begin, what was accepted, the end."""
     fqrn = mirror.repository.fqrn
+    first = _offered(mirror)
     mirror.snapshot()
     mirror.repository.publish(NEXT_TREE)
     mirror.snapshot()
     assert mirror.heard(SnapshotStarted) == [
         SnapshotStarted(fqrn, "simulated://stratum0", is_initial) for is_initial in (True, False)
     ]
-    accepted = [ManifestAccepted(fqrn, 1, None), ManifestAccepted(fqrn, 2, 1)]
-    assert mirror.heard(ManifestAccepted) == accepted
+    assert mirror.heard(ManifestAccepted) == [
+        ManifestAccepted(fqrn, 1, None, first),
+        ManifestAccepted(fqrn, 2, 1, _offered(mirror)),
+    ]
     assert mirror.heard(SnapshotFinished) == [SnapshotFinished(fqrn, n) for n in (1, 2)]
+
+
+def _offered(mirror: Mirror) -> Manifest:
+    return Manifest.parse(mirror.repository.files[MANIFEST])
 
 
 class Peeking(Recorder):

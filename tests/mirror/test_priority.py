@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from mirror.cli import priority
+from mirror import priority
+from mirror.priority import Manners
+from mirror.replication.lanes import LanePool
+from tests.support.loops import run
 from tests.support.site import Site
+from tests.support.tasks import until
 
 SHOW = """
 import ctypes, os, sys, threading
-from mirror.cli.priority import _NUMBERS, give_way
+from mirror.priority import _NUMBERS, give_way
 assert give_way(sys.argv[1], int(sys.argv[2]))
 libc = ctypes.CDLL(None)
 ioprio_get = _NUMBERS[os.uname().machine] + 1
@@ -55,6 +59,25 @@ def test_processors_are_left_to_others() -> None:
     """By so much more than whoever started us said."""
     before = os.nice(0)
     assert [nice for _, nice in shown("none", 3)] == [min(before + 3, 19)] * 2
+
+
+def niceness(process: int) -> int:
+    """Of its first thread."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[16])
+
+
+def test_lanes_give_way_while_whoever_starts_them_does_not() -> None:
+    """The daemon's main thread starts those who serve, too."""
+    before = os.nice(0)
+
+    async def main() -> None:
+        async with LanePool(1, Manners("best-effort", 3)) as pool:
+            lane = await pool.idlest()
+            assert lane is not None
+            until(lambda: niceness(lane._process.pid) == min(before + 3, 19))
+
+    run(main())
+    assert os.nice(0) == before
 
 
 def test_nothing_is_asked_for() -> None:

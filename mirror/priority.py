@@ -1,9 +1,15 @@
-"""How much a snapshot gives way to everything else on this host, above all to serving."""
+"""How much a snapshot gives way to everything else on this host, above all to serving.
+
+The kernel keeps this for each thread, and a new thread or process takes after whoever starts it. So
+``cvmfs-mirror snapshot`` gives way as a whole, before it starts anything; the daemon, whose main
+thread starts those who serve, has only its other threads give way, and the lanes.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from dataclasses import dataclass
 from typing import Final
 
 _NUMBERS: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
@@ -16,11 +22,25 @@ _IDLE: Final = 3 << _CLASS_SHIFT
 _VALUES: Final = {"best-effort": _BEST_EFFORT, "idle": _IDLE}
 
 
-def give_way(io_priority: str, nice: int) -> bool:
-    """Lower this process and all that it starts; returns whether everything was possible.
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How much to give way.
 
-    To be called before any thread is started: the kernel keeps these for each thread, and a new
-    one takes after whoever starts it.
+    Attributes:
+        io_priority: as in `give_way`,
+        nice: and likewise.
+    """
+
+    io_priority: str = "none"
+    nice: int = 0
+
+    def show(self) -> None:
+        """Give way from now on, as far as that is possible: this thread, and what it starts."""
+        give_way(self.io_priority, self.nice)
+
+
+def give_way(io_priority: str, nice: int) -> bool:
+    """Lower this thread and all that it starts; returns whether everything was possible.
 
     Args:
         io_priority: ``none`` leaves it as it is; ``best-effort`` is served last of the usual ones,
