@@ -46,7 +46,7 @@ from = "22:00"
 to = "06:00"
 bytes_per_s = "1 GiB"               # or any of the four; the others stay
 [geo]                               # which server is nearest; without any, the order as asked
-databases = ["/var/lib/cvmfs-mirror/GeoLite2-City.mmdb"]   # any mmdb with places; what is best first
+databases = ["/var/lib/cvmfs-mirror/GeoLite2-City.mmdb"]   # any mmdb with places; the best first
 trusted_proxies = ["192.0.2.0/24"]  # whose X-Forwarded-For counts; default: anybody's
 [geo.locations]                     # network, address or host name -> latitude, longitude
 "10.20.0.0/16" = [46.23, 6.05]
@@ -97,15 +97,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from mirror.amounts import FloorSize, Size, TimeOfDay, problem
+from mirror.amounts import FloorSize, Size, problem
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
+from mirror.fetch_settings import FetchSettings, ProxyUrl, WindowSettings
 from mirror.follow_settings import UNUSED_KEYS, FollowSettings
 from mirror.geo_settings import GeoSettings
 from mirror.run_settings import HoursList, RunSettings
@@ -113,7 +113,6 @@ from mirror.serve.log_settings import AccessLogSettings
 from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
 from mirror.store.reserve import Floor
 from mirror.tables import AbsolutePath, HttpUrl, Table
-from mirror.upstream.schedule import Pace, Schedule, Window, overlapping
 
 DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/mirror.toml")
 DEFAULT_STORAGE: Final = Path("/srv/cvmfs")
@@ -132,17 +131,6 @@ def _fqrn(name: str) -> str:
         raise problem(str(error)) from error
 
 
-def _proxy_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise problem(f"{url!r} is no proxy; write http://host:port, or leave it out for none")
-    return url
-
-
-ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
-Rate = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
-
-
 class StorageSettings(Table):
     """Where replicas lie."""
 
@@ -150,73 +138,6 @@ class StorageSettings(Table):
     spool: AbsolutePath = DEFAULT_SPOOL
     reserve: FloorSize = Floor(0.01, 10 * GIB)
     cached_up_to: Size = MIB
-
-
-class _Pace(Table):
-    """How fast, in sum and from each server."""
-
-    requests_per_s: Rate | None = None
-    bytes_per_s: Annotated[Size, Field(gt=0)] | None = None
-    source_requests_per_s: Rate | None = None
-    source_bytes_per_s: Annotated[Size, Field(gt=0)] | None = None
-
-    @property
-    def total_pace(self) -> Pace:
-        """In sum."""
-        return Pace(self.requests_per_s, self.bytes_per_s)
-
-    @property
-    def source_pace(self) -> Pace:
-        """From each server."""
-        return Pace(self.source_requests_per_s, self.source_bytes_per_s)
-
-
-class WindowSettings(_Pace):
-    """The limits at some hours of the day."""
-
-    begins: Annotated[TimeOfDay, Field(alias="from")]
-    ends: Annotated[TimeOfDay, Field(alias="to")]
-
-    def window(self, pace: Pace) -> Window:
-        """These hours, at one of the two paces."""
-        return Window(self.begins, self.ends, pace)
-
-
-def _windows(windows: list[WindowSettings]) -> list[WindowSettings]:
-    for number, each in enumerate(windows, 1):
-        if each.begins == each.ends:
-            raise problem(f"[{number}] begins when it ends; leave it out, or change its hours")
-        if (each.total_pace, each.source_pace) == (Pace(), Pace()):
-            raise problem(f"[{number}] limits nothing; add bytes_per_s or requests_per_s to it")
-    for one, two in overlapping([each.window(Pace()) for each in windows]):
-        raise problem(f"[{one + 1}] and [{two + 1}] overlap; change the hours of one of them")
-    return windows
-
-
-class FetchSettings(_Pace):
-    """How to talk to Stratum 0."""
-
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    min_bytes_per_s: Annotated[int, Field(ge=0)] = 1024
-    retries: Annotated[int, Field(ge=0, le=100)] = 3
-    max_connections: Annotated[int, Field(ge=1, le=4096)] = 512
-    processes: Annotated[int, Field(ge=0, le=64)] = min(2, os.cpu_count() or 1)
-    follow_redirects: bool = False
-    proxy: ProxyUrl | None = None
-    ca_bundle: AbsolutePath | None = None
-    window: Annotated[list[WindowSettings], AfterValidator(_windows)] = Field(default=[])
-
-    @property
-    def total_schedule(self) -> Schedule:
-        """The limits of everything fetched, in sum."""
-        windows = tuple(each.window(each.total_pace) for each in self.window)
-        return Schedule(self.total_pace, windows)
-
-    @property
-    def source_schedule(self) -> Schedule:
-        """The limits of what is fetched from each server."""
-        windows = tuple(each.window(each.source_pace) for each in self.window)
-        return Schedule(self.source_pace, windows)
 
 
 class TrustSettings(Table):

@@ -35,6 +35,7 @@ def serve_plan(
             "room": asdict(room),
             "access_log": serve.access_log.model_dump(),
             "geo": settings.geo.options.pack(),
+            "pass_through": _passed(settings),
         },
         limits=serve.limits.limits,
         listen=tuple(listen) or addresses(serve.listen),
@@ -43,3 +44,18 @@ def serve_plan(
         workers=count,
         open_files=serve.open_files,
     )
+
+
+def _passed(settings: Settings) -> dict[str, dict[str, object]]:
+    """Of which nothing is stored, and where it is; `mirror.serve.pass_through.origins` reads it."""
+    fetch, found = settings.fetch, {}
+    for each in settings.replica:
+        if each.pass_through:
+            bundle = each.ca_bundle or fetch.ca_bundle
+            found[each.name] = {
+                "urls": list(each.sources),
+                "proxy": each.proxy or fetch.proxy,
+                "ca_bundle": str(bundle) if bundle else None,
+                "timeout_s": fetch.timeout_s,
+            }
+    return found

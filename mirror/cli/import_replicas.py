@@ -10,7 +10,7 @@ import click
 
 from mirror.cli.options import config_option, config_path, json_option
 from mirror.cli.output import count_text, print_json
-from mirror.config import DEFAULT_SPOOL, DEFAULT_STORAGE, Settings
+from mirror.config import DEFAULT_SPOOL, DEFAULT_STORAGE, Settings, parse_settings
 from mirror.config_file import ConfigFile, replica_text
 from mirror.errors import ConfigError, printable
 from mirror.handover.adoption import Adoption, Places, adopt
@@ -95,7 +95,7 @@ def command(
     findings = _findings(file.settings, found, file.path, keys, root)
     for each in findings.added:
         file.add_replica(each.table)
-    _ = file.settings  # all that we made up is as right as what an operator writes
+    _ = file.settings  # together they are as right as each of them
     if write and findings.has_work:
         _make_links(findings)
         file.write()
@@ -133,7 +133,7 @@ def _findings(
     known = {each.name for each in configured.replica}
     findings = _Findings([], [], [], neighbours(root))
     for each in found:
-        adopted = adopt(each, places) if isinstance(each, Hosted) else each
+        adopted = _valid(adopt(each, places)) if isinstance(each, Hosted) else each
         if isinstance(adopted, Skipped):
             findings.skipped.append(adopted)
         elif adopted.hosted.fqrn.name in known:
@@ -142,6 +142,16 @@ def _findings(
             known.add(adopted.hosted.fqrn.name)
             findings.added.append(adopted)
     return findings
+
+
+def _valid(adopted: Adoption | Skipped) -> Adoption | Skipped:
+    """One whose values our configuration does not take stops no other."""
+    if isinstance(adopted, Adoption):
+        try:
+            parse_settings(replica_text(adopted.table), adopted.hosted.alias)
+        except ConfigError as error:
+            return Skipped(adopted.hosted.alias, "; ".join(error.problems))
+    return adopted
 
 
 def _make_links(findings: _Findings) -> None:

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.http_stratum0 import HttpStratum0
 from tests.support.keys import Keys
 from tests.support.publisher import Repository
 from tests.support.reference_host import ReferenceHost
+from tests.support.served import served
 
 NAME = "test.example.org"
 Make = Callable[[Path], object]
@@ -108,6 +110,11 @@ def test_an_alias_gets_links_and_can_be_fetched_under_its_name(
         assert run(["--config", str(host.config), "snapshot"]) == 0
     assert (host.storage / "short.org" / ".cvmfspublished").is_file()
     assert (host.spool / "short.org" / "reflog.chksum").is_file()
+    with served(host.storage) as url:
+        manifests = [
+            urlopen(f"{url}/cvmfs/{each}/.cvmfspublished").read() for each in (NAME, "short.org")
+        ]
+    assert manifests[0] == manifests[1] == repository.files[".cvmfspublished"]
     assert run(["--config", str(host.config), "check", "--full"]) == 0
     capsys.readouterr()
     again = found(host, capsys, "--write")
@@ -121,6 +128,15 @@ def test_an_alias_in_whose_way_something_is(
     host.add_replica(NAME, URL, host.keys, alias="short.org")
     (host.storage / NAME).mkdir()
     assert f"{host.storage / NAME} is something else than" in reason(host, capsys)
+
+
+def test_two_of_one_repository(host: ReferenceHost, capsys: pytest.CaptureFixture[str]) -> None:
+    """The one with its name is taken; the other is another tree, and stays cvmfs_server's."""
+    host.add_replica(NAME, URL, host.keys)
+    host.add_replica(NAME, URL, host.keys, alias="zz.org")
+    answer = found(host, capsys)
+    assert [each["name"] for each in answer["add"]] == [NAME]
+    assert [each["name"] for each in answer["skipped"]] == ["zz.org"]
 
 
 def test_keys_in_several_places_are_collected(
@@ -216,6 +232,9 @@ def test_pass_through(host: ReferenceHost, capsys: pytest.CaptureFixture[str]) -
         ("CVMFS_STRATUM0=http://x/ & touch {root}/evil\n", ""),
         ("CVMFS_STRATUM0=http://x/;touch {root}/evil\n", ""),
         ("CVMFS_STRATUM0='http://x/\n", "its quote is never closed"),
+        ("CVMFS_STRATUM0=ftp://x/\n", "'ftp://x/' is no URL"),
+        ("CVMFS_SERVER_PROXY=socks5://x\n", "'socks5://x' is no proxy"),
+        ("CVMFS_SERVER_PROXY=~/x\n", "it names a home directory"),
         ("CVMFS_REPOSITORY_NAME=../../etc\n", "is no repository name"),
         ("CVMFS_REPOSITORY_NAME=a/b\n", "is no repository name"),
         ("CVMFS_UPSTREAM_STORAGE=local,/tmp,../../etc\n", "is no absolute path"),
