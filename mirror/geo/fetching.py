@@ -27,6 +27,7 @@ from mirror.geo.mmdb import Database
 from mirror.geo.web import Web
 from mirror.store.threads import in_thread
 
+MAXMIND: Final = "https://download.maxmind.com/geoip/databases/{edition}/download?suffix=tar.gz"
 _MAX_ARCHIVE_BYTES: Final = 1024**3
 _MAX_DATABASE_BYTES: Final = 2 * 1024**3
 _MAX_CHECKSUM_BYTES: Final = 4096
@@ -51,7 +52,7 @@ class Origin:
     @staticmethod
     def maxmind(account: str, licence_key: str, edition: str) -> Origin:
         """MaxMind's own server."""
-        url = f"https://download.maxmind.com/geoip/databases/{edition}/download?suffix=tar.gz"
+        url = MAXMIND.format(edition=edition)
         return Origin(url, f"{url}.sha256", (account, licence_key))
 
 
@@ -179,7 +180,8 @@ def _temporary(target: Path) -> Iterator[IO[bytes]]:
     """A file beside the target, gone afterwards unless it was renamed."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        os.close(descriptor)
+        with Path(name).open("wb") as file:
             yield file
     finally:
         Path(name).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ another host. What comes is believed by its checksum alone.
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -78,12 +79,13 @@ class Web:
             total=None, sock_connect=self.timeout_s, sock_read=self.timeout_s
         )
         headers = {"User-Agent": f"cvmfs-mirror/{__version__}", "Accept-Encoding": "identity"}
-        auth = aiohttp.BasicAuth(*user) if user else None
+        if user is not None:  # aiohttp leaves it out when it is sent on to another host
+            headers["Authorization"] = f"Basic {b64encode(':'.join(user).encode()).decode()}"
         async with (
             aiohttp.ClientSession(
                 timeout=timeout, headers=headers, auto_decompress=False
             ) as session,
-            session.get(url, auth=auth, proxy=self.proxy, ssl=self.tls or True) as response,
+            session.get(url, proxy=self.proxy, ssl=self.tls or True) as response,
         ):
             yield response
 
