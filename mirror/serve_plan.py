@@ -48,7 +48,8 @@ def serve_plan(
 
 def _passed(settings: Settings) -> dict[str, dict[str, object]]:
     """Of which nothing is stored, and where it is; `mirror.serve.pass_through.origins` reads it."""
-    fetch, found = settings.fetch, {}
+    fetch = settings.fetch
+    found: dict[str, dict[str, object]] = {}
     for each in settings.replica:
         if each.pass_through:
             bundle = each.ca_bundle or fetch.ca_bundle
