@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from mirror.config import Settings
@@ -16,7 +17,10 @@ _JOB: Final = "mirror.serve.running:tree_worker"
 
 
 def serve_plan(
-    settings: Settings, listen: Sequence[tuple[str, int]] = (), workers: int | None = None
+    settings: Settings,
+    listen: Sequence[tuple[str, int]] = (),
+    workers: int | None = None,
+    daemon: Path | None = None,
 ) -> Plan:
     """The trees of all replicas, for clients.
 
@@ -24,6 +28,7 @@ def serve_plan(
         settings: the configuration.
         listen: addresses instead of those for HTTP in the configuration; none: those.
         workers: how many, instead of what the configuration says.
+        daemon: the socket of the one that answers for itself; None where none runs.
     """
     serve, tls = settings.serve, settings.serve.tls
     count = workers or serve.workers
@@ -36,6 +41,7 @@ def serve_plan(
             "access_log": serve.access_log.model_dump(),
             "geo": settings.geo.options.pack(),
             "pass_through": _passed(settings),
+            "daemon": str(daemon) if daemon is not None else None,
         },
         limits=serve.limits.limits,
         listen=tuple(listen) or addresses(serve.listen),

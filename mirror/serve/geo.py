@@ -20,7 +20,7 @@ from mirror.geo.answering import Basis, Reply
 from mirror.geo.limits import GeoLimits
 from mirror.geo.options import GeoOptions
 from mirror.geo.setting_up import Geo
-from mirror.serve.app import create_app
+from mirror.serve.app import AddRoutes, create_app
 from mirror.serve.clock import SERVER
 from mirror.serve.connection import Connection
 from mirror.serve.content import Found, MemoryBody, Outcome
@@ -44,12 +44,15 @@ _OUTCOMES: Final[Mapping[Basis, Outcome]] = {
 
 
 def with_geo(
-    shelf: Shelf, ledger: Ledger, limits: ServeLimits, options: GeoOptions
+    shelf: Shelf, ledger: Ledger, limits: ServeLimits, options: GeoOptions, *parts: AddRoutes
 ) -> tuple[Gate, Callable[[Gate], web.Application]]:
-    """A gate, and what makes its application, that answer requests of the Geo API, too."""
+    """A gate, and what makes its application, that answer requests of the Geo API, too.
+
+    And those of other ``parts``, as `create_app` takes them.
+    """
     gate, geo = GeoGate(shelf, ledger, limits), Geo(options)
     gate.answers = Answers(geo, geo.limits)
-    return gate, lambda it: create_app(it, GeoRoute(geo, it).add_to)
+    return gate, lambda it: create_app(it, *parts, GeoRoute(geo, it).add_to)
 
 
 class GeoRoute:

@@ -16,15 +16,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from mirror.geo.options import GeoOptions
 from mirror.serve.access_log import open_access_log
-from mirror.serve.app import create_app
+from mirror.serve.app import AddRoutes, create_app
 from mirror.serve.counters import Counters
+from mirror.serve.forwarding import Forwarding
 from mirror.serve.gate import Gate
 from mirror.serve.geo import with_geo
 from mirror.serve.ledger import COUNTERS, Ledger
 from mirror.serve.limits import ServeLimits
 from mirror.serve.listening import listening, url_of
 from mirror.serve.log_settings import AccessLogSettings
-from mirror.serve.tree import Room, Tree
+from mirror.serve.pass_through import Elsewhere, PassThrough, origins
+from mirror.serve.tree import Room, Shelf, Tree
 from mirror.serve.worker_options import WorkerOptions
 
 _DRAIN_LOOK_S: Final = 0.05
@@ -137,20 +139,28 @@ def tree_worker(options: WorkerOptions) -> Worker:
     """A worker of a mirror, `WorkerOptions.job`: serves the trees of all replicas.
 
     Its options say where they lie (``storage``), how much of them is kept at hand (``room``), and
-    how it is told (``access_log``); if they say what is known of places (``geo``), it answers
-    requests of the Geo API, too.
+    how it is told (``access_log``). If they say so, it also answers requests of the Geo API from
+    what is known of places (``geo``), has the daemon answer for itself at a socket (``daemon``),
+    and passes requests on for repositories of which nothing is stored (``pass_through``).
 
     Raises:
         ConfigError: the log cannot be written.
     """
     about = options.about
-    tree = Tree(Path(about["storage"]), Room(**about["room"]))
+    elsewhere = origins(about.get("pass_through", {}))
+    tree: Shelf = Tree(Path(about["storage"]), Room(**about["room"]))
+    shelf = Elsewhere(tree, elsewhere) if elsewhere else tree
     log = open_access_log(AccessLogSettings(**about["access_log"]))
     ledger = Ledger(_counters(options), log.hear if log else None)
     logs, geo = [log] if log else [], about.get("geo")
+    parts: list[AddRoutes] = [PassThrough(elsewhere)] if elsewhere else []
+    if about.get("daemon") is not None:
+        parts.append(Forwarding(Path(about["daemon"])))
     if geo is None:
-        return Worker(Gate(tree, ledger, options.limits), logs=logs)
-    return Worker(*with_geo(tree, ledger, options.limits, GeoOptions.unpack(geo)), logs)
+        gate = Gate(shelf, ledger, options.limits)
+        return Worker(gate, lambda it: create_app(it, *parts), logs)
+    known = GeoOptions.unpack(geo)
+    return Worker(*with_geo(shelf, ledger, options.limits, known, *parts), logs)
 
 
 def _counters(options: WorkerOptions) -> memoryview:
