@@ -8,7 +8,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -40,6 +40,9 @@ from mirror.store.memory import MemoryStore
 from mirror.trust.trusted_ensemble import Ensemble
 from mirror.upstream.base import Upstream
 from mirror.upstream.sources import Sources
+
+BeforeFlip = Callable[[Manifest], Awaitable[None]]
+"""Takes as long as this manifest may not be put before clients yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class SnapshotRun:
         options: SnapshotOptions | None = None,
         *,
         bulk: Bulk | None = None,
+        before_flip: BeforeFlip | None = None,
     ) -> None:
         """Prepare; nothing happens until `run` or `plan`.
 
@@ -119,6 +123,7 @@ class SnapshotRun:
             emit: hears what happens.
             options: what is asked of this run beyond the usual.
             bulk: a quicker way for small objects, from the same source to the same store.
+            before_flip: is waited for when all is ready for another manifest than the served one.
         """
         self._replica = replica
         self._store = replica.store
@@ -127,6 +132,7 @@ class SnapshotRun:
         self._emit = emit
         self._options = options or SnapshotOptions()
         self._origin = Origin(upstream, replica.store, replica.limits)
+        self._before_flip = before_flip
         self._root_files = self._origin  # of the one source whose manifest it will be
         self._reflog_file = ReflogFile(replica.store, replica.spool, replica.fqrn, emit)
         self._site = Site(
@@ -269,6 +275,10 @@ class SnapshotRun:
         pkcs7 = None
         if ensemble.whitelist.uses_pkcs7:
             pkcs7 = await self._root_files.root_file(WHITELIST_PKCS7)
+        manifest = ensemble.manifest
+        is_current = self._served is not None and self._served.raw == manifest.raw
+        if self._before_flip is not None and not is_current:
+            await self._before_flip(manifest)
         await publish(Publication(ensemble, pkcs7, reflog), self._store, self._reflog_file)
 
     # --- what the steps need ----------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 Manifest, whitelist and its companion belong to one flip. A snapshot replaces them one after the
 other, each at once, and holds a lock on the repository's directory meanwhile (`flock`, see
-`LocalStore.replacing_root_files`); here they are read together while nobody holds it. Until then
-the former ones are served, whole. Others have no lock, so of `cvmfs_server`'s replicas only each
-file by itself is sure to be whole.
+`LocalStore.flip`); here they are read together while nobody holds it. Until the manifest, which
+comes last, is replaced, the former ones are served, whole; if it is another one than we know, the
+former may be older than what somebody has seen, so clients wait for the end of the flip. Others
+have no lock, so of `cvmfs_server`'s replicas only each file by itself is sure to be whole.
 
 Whether a file changed is asked of the file system at every request: two microseconds, and a new
 revision is served as soon as it is there.
@@ -20,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7, WITHHELD
+from mirror.cvmfs.paths import MANIFEST, WHITELIST, WHITELIST_PKCS7
 from mirror.serve.content import Found, OpenFile
 from mirror.serve.opening import Opener
 from mirror.serve.resources import Resource
+from mirror.store.withheld import NoteReader
 
 _TOGETHER: Final = (MANIFEST, WHITELIST, WHITELIST_PKCS7)
 _MAX_IN_MEMORY_BYTES: Final = 256 * 1024
@@ -54,6 +56,7 @@ class RootFiles:
     def __init__(self, storage: Path) -> None:
         """Of the tree at ``storage``; nothing is read yet."""
         self._storage = storage
+        self._notes = NoteReader(storage)
         self._ensembles: dict[str, _Ensemble] = {}
         self._found: dict[str, tuple[bytes | Stamp, Found]] = {}
 
@@ -70,9 +73,12 @@ class RootFiles:
             OSError: it cannot be read.
         """
         repository, _, name = resource.path.rpartition("/")
-        if name == MANIFEST and os.access(f"{self._storage}/{repository}/{WITHHELD}", os.F_OK):
-            reason = _read(f"{self._storage}/{repository}/{WITHHELD}") or b""
-            raise Withheld(reason.decode("utf-8", "replace").strip())
+        if (
+            name == MANIFEST
+        ):  # asked first: what is read afterwards is no older than what may be had
+            reason = self._notes.reason(repository)
+            if reason is not None:
+                raise Withheld(reason)
         if name in _TOGETHER:
             content = self._ensemble(repository, may_wait=may_wait).contents[name]
             return None if content is None else self._in_memory(resource, content, content)
@@ -80,13 +86,13 @@ class RootFiles:
 
     def _ensemble(self, repository: str, *, may_wait: bool) -> _Ensemble:
         directory = f"{self._storage}/{repository}"
-        known = self._ensembles.get(repository)
-        if known is not None and known.stamps == _stamps(directory):
+        known, stamps = self._ensembles.get(repository), _stamps(directory)
+        if known is not None and known.stamps == stamps:
             return known
         try:
             read = _read_together(directory, may_wait=may_wait)
         except BlockingIOError:
-            if known is not None:
+            if known is not None and known.stamps[0] == stamps[0]:
                 return known
             raise BeingReplaced(f"{directory}: its root files are being replaced") from None
         if len(self._ensembles) >= _MAX_REPOSITORIES:

@@ -24,7 +24,6 @@ from mirror.cvmfs.content_hash import Algorithm, ContentHash
 from mirror.cvmfs.paths import (
     FAN_OUT,
     TEMPORARIES,
-    WITHHELD,
     alternative_path,
     alternative_target,
     is_root_file,
@@ -38,6 +37,7 @@ from mirror.store.reserve import Floor, Reserve
 from mirror.store.staging import StagedCommit, Staging
 from mirror.store.syncfs import syncfs
 from mirror.store.threads import in_thread
+from mirror.store.withheld import Note
 
 _OURS: Final = "cvmfs-mirror."
 _FOREIGN_LEFTOVER_S: Final = 2 * 86_400
@@ -165,17 +165,8 @@ class LocalStore:
 
         The note outlives this process: whoever serves the tree keeps to it.
         """
-        note, temporary = self.root / WITHHELD, self._temporary()
-
-        def write() -> None:
-            with translated(note):
-                if reason is None:
-                    note.unlink(missing_ok=True)
-                else:
-                    temporary.write_text(f"{reason}\n", encoding="utf-8")
-                    temporary.replace(note)
-
-        await in_thread(write)
+        note = Note(self.root)
+        await in_thread(note.clear if reason is None else partial(note.withhold, reason))
 
     async def remove_root_file(self, name: str) -> None:
         """As `ObjectStore.remove_root_file`."""

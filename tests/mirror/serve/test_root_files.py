@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +16,11 @@ import pytest
 
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.paths import MANIFEST, STATUS, WHITELIST, WHITELIST_PKCS7
+from mirror.errors import StoreFull
 from mirror.serve.resources import resource
 from mirror.serve.root_files import BeingReplaced, RootFiles, Withheld
 from mirror.store.local import LocalStore
+from mirror.store.withheld import Note, boot_clock
 
 NAME = Fqrn("test.example.org")
 
@@ -79,9 +83,21 @@ def test_never_a_mixed_pair(tree: Path) -> None:
         assert read(files, WHITELIST) == b".cvmfswhitelist of revision 1"
         assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
         put(tree, 2, MANIFEST)
-        assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+        with pytest.raises(BeingReplaced):  # nobody knows what others saw in between
+            read(files, MANIFEST)
     assert read(files, MANIFEST) == b".cvmfspublished of revision 2"
     assert read(files, WHITELIST) == b".cvmfswhitelist of revision 2"
+
+
+def test_never_back_to_what_one_worker_knows(tree: Path) -> None:
+    """Nobody asked this worker for revision 2; others were asked, so 1 is too old for ever."""
+    files = RootFiles(tree.parent)
+    assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+    put(tree, 2)
+    with flipping(tree):
+        put(tree, 3, WHITELIST)
+        with pytest.raises(BeingReplaced):
+            read(files, MANIFEST)
 
 
 def test_nothing_older_to_serve(tree: Path) -> None:
@@ -110,7 +126,8 @@ def test_the_store_takes_that_lock(tree: Path) -> None:
             await store.write_root_file(WHITELIST, b"new whitelist")
             assert read(files, WHITELIST) == b".cvmfswhitelist of revision 1"
             await store.write_root_file(MANIFEST, b"new manifest")
-            assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+            with pytest.raises(BeingReplaced):
+                read(files, WHITELIST)
         assert read(files, WHITELIST) == b"new whitelist"
         assert read(files, MANIFEST) == b"new manifest"
 
@@ -132,6 +149,52 @@ def test_withheld(tree: Path) -> None:
     asyncio.run(withhold(None))
     asyncio.run(withhold(None))
     assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+
+
+def test_a_lease(tree: Path) -> None:
+    """Clients get the manifest until it ends, and then hear the reason it was lent with."""
+    files, note = RootFiles(tree.parent), Note(tree)
+    note.lend(boot_clock() + 60, "nobody heard from")
+    assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+    assert note.is_lease()
+    note.lend(boot_clock() + 0.05, "nobody heard from")
+    assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+    time.sleep(0.06)
+    with pytest.raises(Withheld, match="nobody heard from"):
+        read(files, MANIFEST)
+    note.lend(boot_clock() + 60, "nobody heard from")
+    note.withhold("the group is ahead")
+    with pytest.raises(Withheld, match="the group is ahead"):
+        read(files, MANIFEST)
+    note.clear()
+    assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
+
+
+def test_a_lease_from_before_a_reboot(tree: Path) -> None:
+    """The clock began anew, so its time says nothing; nor does that of a note written by hand."""
+    files, note = RootFiles(tree.parent), tree / ".mirror-withheld"
+    for text in ("by hand\n", "of another start\nboot 3d4e\n"):
+        note.unlink(missing_ok=True)
+        note.write_text(text)
+        with pytest.raises(Withheld, match=text.partition("\n")[0]):
+            read(RootFiles(tree.parent), MANIFEST)
+    with pytest.raises(Withheld):
+        read(files, MANIFEST)
+
+
+def test_a_full_disk_withholds_all_the_same(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason cannot be written then, but the lease ends."""
+    files, note = RootFiles(tree.parent), Note(tree)
+    note.lend(boot_clock() + 60, "nobody heard from")
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StoreFull):
+        note.withhold("the group is ahead")
+    with pytest.raises(Withheld, match="nobody heard from"):
+        read(files, MANIFEST)
 
 
 def test_unknown_repositories(tmp_path: Path) -> None:
