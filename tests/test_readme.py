@@ -214,6 +214,8 @@ def test_python_files_of_the_flow_are_on_the_map() -> None:
         "store",
         "replication",
         "upkeep",
+        "handover",
+        "following",
         "serve",
         "geo",
         "stratum0",
