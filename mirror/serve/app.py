@@ -18,8 +18,9 @@ from mirror.serve.content import Found, Outcome
 from mirror.serve.gate import ACCOUNT, Gate
 from mirror.serve.offences import offence
 from mirror.serve.ranges import Part, Unsatisfiable, parts
-from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, resource
+from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, Resource
 from mirror.serve.root_files import Withheld
+from mirror.serve.shelf import Refusal
 
 _SLICE_BYTES: Final = 128 * 1024
 _ROBOTS: Final = "User-agent: *\nDisallow: /\n"
@@ -92,26 +93,33 @@ class _Objects:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD, in whole or in parts."""
-        wanted = resource(request.path)
-        if wanted is None:
-            return _not_found(request, Kind.OTHER)
+        kind = Kind.OTHER
+        try:
+            wanted = self._gate.shelf.asked(request.path, _origin(request))
+            if wanted is None:
+                raise Refusal(404, "Not Found")
+            kind = wanted.kind
+            found = await self._find(request, wanted)
+            return await _Answer(self._gate, request, found).send(_parts(request, found))
+        except Refusal as refusal:
+            return _told(request, kind, refusal)
+
+    async def _find(self, request: web.Request, wanted: Resource) -> Found:
+        """It, or the refusal that the fast path has met already."""
+        connection = self._gate.connection_of(request)
+        refusal = connection.take_refusal() if connection is not None else None
+        if refusal is not None:
+            raise refusal
         try:
             found = await self._gate.shelf.find(wanted, is_fresh=_is_fresh(request))
         except Withheld as error:
-            return _unavailable(request, wanted.kind, str(error))
+            raise Refusal(503, str(error)) from error
         except OSError as error:
             self._gate.complain(request.raw_path.encode(), error)
-            return _unavailable(request, wanted.kind, "Service Unavailable")
+            raise Refusal(503, "Service Unavailable") from error
         if found is None:
-            return _not_found(request, wanted.kind)
-        try:
-            wanted_parts = parts(_range(request), found.body.size_bytes)
-        except Unsatisfiable:
-            size = found.body.size_bytes
-            request[ACCOUNT] = wanted.kind, Outcome.ERROR, 0
-            headers = {"Content-Range": f"bytes */{size}", **NOT_FOUND_HEADERS}
-            return web.Response(status=416, headers=headers)
-        return await _Answer(self._gate, request, found).send(wanted_parts)
+            raise Refusal(404, "Not Found")
+        return found
 
 
 class _Answer:
@@ -213,11 +221,26 @@ def _is_fresh(request: web.Request) -> bool:
     return "no-cache" in asked.lower()
 
 
-def _not_found(request: web.Request, kind: Kind) -> web.Response:
-    request[ACCOUNT] = kind, Outcome.ERROR, 0
-    return web.Response(status=404, text="404: Not Found\n", headers=NOT_FOUND_HEADERS)
+def _origin(request: web.Request) -> str:
+    """The server that a client of a forward proxy names; empty for anybody else."""
+    if not request.raw_path.lower().startswith("http://"):
+        return ""
+    return f"http://{request.url.host}:{request.url.port}"
 
 
-def _unavailable(request: web.Request, kind: Kind, reason: str) -> web.Response:
+def _parts(request: web.Request, found: Found) -> list[Part]:
+    size = found.body.size_bytes
+    try:
+        return parts(_range(request), size)
+    except Unsatisfiable as error:
+        headers = {"Content-Range": f"bytes */{size}"}
+        raise Refusal(416, "Range Not Satisfiable", headers) from error
+
+
+def _told(request: web.Request, kind: Kind, refusal: Refusal) -> web.Response:
+    """A refusal in words; nothing of it may be kept."""
     request[ACCOUNT] = kind, Outcome.ERROR, 0
-    return web.Response(status=503, text=f"503: {reason}\n", headers=NOT_FOUND_HEADERS)
+    headers = {**NOT_FOUND_HEADERS, **refusal.headers}
+    return web.Response(
+        status=refusal.status, text=f"{refusal.status}: {refusal}\n", headers=headers
+    )

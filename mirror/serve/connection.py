@@ -19,7 +19,8 @@ import asyncio
 import os
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -28,8 +29,8 @@ from mirror.serve.acknowledged import acknowledged_bytes
 from mirror.serve.content import Bytes, Found
 from mirror.serve.ledger import Served
 from mirror.serve.plain import Headers
-from mirror.serve.resources import Resource
 from mirror.serve.sending import Sending
+from mirror.serve.shelf import Outcome, Refusal
 
 if TYPE_CHECKING:
     from aiohttp.web import RequestHandler
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
     """From accept to close."""
 
     __slots__ = (
+        "_cancel",
         "_deadline",
         "_descriptor",
         "_gate",
@@ -58,9 +60,9 @@ class Connection(asyncio.Protocol):
         "_is_paused",
         "_pending",
         "_raw",
+        "_refusal",
         "_seen_bytes",
         "_sending",
-        "_task",
         "_transport",
         "peer",
         "requests_left",
@@ -71,7 +73,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._handler: RequestHandler | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._cancel: Callable[[], object] | None = None
+        self._refusal: Refusal | None = None
         self._sending: Sending | None = None
         self._pending = b""
         self._raw = b""
@@ -143,8 +146,8 @@ class Connection(asyncio.Protocol):
         self._descriptor = -1
         if self._sending is not None:
             self._sending.end(exc or ConnectionResetError())
-        if self._task is not None:
-            self._task.cancel()
+        if self._cancel is not None:
+            self._cancel()
         if self._handler is not None:
             self._handler.connection_lost(exc)
         self._is_busy = True  # whatever is still to come is for nobody
@@ -257,22 +260,27 @@ class Connection(asyncio.Protocol):
         if wanted is None:
             return False
         self._is_busy = True
-        self._task = self._gate.loop.create_task(self._find(request, line, headers, wanted))
+        tell = partial(self._found, request, line, headers)
+        self._cancel = self._gate.shelf.seek(line, wanted, tell)
         return True
 
-    async def _find(self, request: bytes, line: bytes, headers: Headers, wanted: Resource) -> None:
-        found = None
-        with suppress(OSError):  # asked again by aiohttp's handler, which tells client and operator
-            found = await self._gate.shelf.find(wanted)
-        self._task = None
+    def _found(self, request: bytes, line: bytes, headers: Headers, found: Outcome) -> None:
+        """Hear what became of that."""
+        self._cancel = None
         self._is_busy = False
-        if found is None:
-            rest, self._pending = self._pending, b""
-            self._forward(request, rest)
-        else:
+        if isinstance(found, Found):
             self._give(line, headers, found)
             if not self._is_busy:
                 self._go_on()
+        else:
+            self._refusal = found
+            rest, self._pending = self._pending, b""
+            self._forward(request, rest)
+
+    def take_refusal(self) -> Refusal | None:
+        """Why the request that aiohttp has got cannot be answered; once."""
+        refusal, self._refusal = self._refusal, None
+        return refusal
 
     def _go_on(self) -> None:
         """An answer is complete; see to what has come meanwhile."""

@@ -18,7 +18,7 @@ from mirror.serve.ledger import Ledger, Served
 from mirror.serve.limits import ServeLimits
 from mirror.serve.plain import Headers, PlainBlocks, headers_of
 from mirror.serve.resources import Kind
-from mirror.serve.tree import Shelf
+from mirror.serve.shelf import Shelf
 
 if TYPE_CHECKING:
     from aiohttp.web import RequestHandler, Server

@@ -29,7 +29,7 @@ from mirror.serve.ledger import Ledger
 from mirror.serve.limits import ServeLimits
 from mirror.serve.plain import Headers, headers_of, is_plain
 from mirror.serve.resources import Kind, Resource
-from mirror.serve.tree import Shelf
+from mirror.serve.shelf import Shelf
 
 PATTERN: Final = r"/cvmfs/{fqrn:[^/]+}/api/{call:[\s\S]*}"
 _API: Final = b"/api/"

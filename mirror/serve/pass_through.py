@@ -9,7 +9,7 @@ our own (contract B.10), whatever the origin says.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +22,7 @@ from mirror.cvmfs.paths import REFLOG
 from mirror.serve.content import Found, Outcome
 from mirror.serve.gate import ACCOUNT
 from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, Resource, resource
-from mirror.serve.tree import Shelf
+from mirror.serve.shelf import Shelf, Tell
 
 _CONNECTIONS: Final = 128
 _TO_BEGIN_S: Final = 20.0
@@ -69,6 +69,14 @@ class Elsewhere:
     def named(self, line: bytes) -> Resource | None:
         """As `Shelf.named`."""
         return None if line.startswith(self._names) else self._shelf.named(line)
+
+    def asked(self, path: str, origin: str) -> Resource | None:
+        """As `Shelf.asked`."""
+        return self._shelf.asked(path, origin)
+
+    def seek(self, line: bytes, wanted: Resource, tell: Tell) -> Callable[[], None]:
+        """As `Shelf.seek`."""
+        return self._shelf.seek(line, wanted, tell)
 
     async def find(self, wanted: Resource, *, is_fresh: bool = False) -> Found | None:
         """As `Shelf.find`."""

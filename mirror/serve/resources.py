@@ -66,12 +66,14 @@ class Resource:
         content_type: for the answer.
         cache_control: likewise.
         kind: for metrics.
+        origin: the server that a client of a forward proxy names, ``http://host:port``.
     """
 
     path: str
     content_type: str
     cache_control: str
     kind: Kind
+    origin: str = ""
 
     @property
     def is_immutable(self) -> bool:

@@ -26,7 +26,8 @@ from mirror.serve.limits import ServeLimits
 from mirror.serve.listening import listening, url_of
 from mirror.serve.log_settings import AccessLogSettings
 from mirror.serve.pass_through import Elsewhere, PassThrough, origins
-from mirror.serve.tree import Room, Shelf, Tree
+from mirror.serve.shelf import Shelf
+from mirror.serve.tree import Room, Tree
 from mirror.serve.worker_options import WorkerOptions
 
 _DRAIN_LOOK_S: Final = 0.05

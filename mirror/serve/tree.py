@@ -12,40 +12,21 @@ interpretation; any other spelling is aiohttp's business, and comes back as a `R
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from mirror.serve.content import Found, OpenFile
 from mirror.serve.hot import HotSet
 from mirror.serve.opening import Opener, WouldWait
 from mirror.serve.resources import Resource, resource
 from mirror.serve.root_files import BeingReplaced, RootFiles
+from mirror.serve.shelf import Tell, seek_by_finding
 from mirror.store.threads import in_thread
 
 _PLAIN_LINE: Final = re.compile(rb"GET (/cvmfs/[A-Za-z0-9._/-]{1,512}) HTTP/1\.1")
-
-
-class Shelf(Protocol):
-    """Where answers come from: a mirror's trees, or a proxy's cache."""
-
-    def at_hand(self, line: bytes) -> Found | None:
-        """What this request line names, if that can be told without waiting."""
-
-    def named(self, line: bytes) -> Resource | None:
-        """Which resource the line names; None for whatever is not plainly one of ours."""
-
-    async def find(self, wanted: Resource, *, is_fresh: bool = False) -> Found | None:
-        """The resource, waiting for it; None if there is none.
-
-        Args:
-            wanted: what.
-            is_fresh: the client got wrong bytes (contract C.1) and asks to look again.
-
-        Raises:
-            OSError: it cannot be read now.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +70,14 @@ class Tree:
         """As `Shelf.named`."""
         match = _PLAIN_LINE.fullmatch(line)
         return None if match is None else resource(match[1].decode("ascii"))
+
+    def asked(self, path: str, origin: str) -> Resource | None:  # noqa: ARG002 - any host is ours
+        """As `Shelf.asked`."""
+        return resource(path)
+
+    def seek(self, line: bytes, wanted: Resource, tell: Tell) -> Callable[[], None]:  # noqa: ARG002
+        """As `Shelf.seek`."""
+        return seek_by_finding(self, wanted, tell)
 
     async def find(self, wanted: Resource, *, is_fresh: bool = False) -> Found | None:
         """As `Shelf.find`."""

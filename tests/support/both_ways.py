@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import cycle
@@ -13,7 +13,8 @@ from typing import Final
 
 from mirror.serve.content import Body, Bytes, Found
 from mirror.serve.resources import Resource
-from mirror.serve.tree import Shelf, Tree
+from mirror.serve.shelf import Shelf, Tell, seek_by_finding
+from mirror.serve.tree import Tree
 from tests.support.streams import Server, Told, server
 
 REPOSITORIES: Final = (b"test.example.org", b"other.example.org")
@@ -71,6 +72,14 @@ class Moody:
     def named(self, line: bytes) -> Resource | None:
         """As `Shelf.named`."""
         return self._shelf.named(line)
+
+    def asked(self, path: str, origin: str) -> Resource | None:
+        """As `Shelf.asked`."""
+        return self._shelf.asked(path, origin)
+
+    def seek(self, line: bytes, wanted: Resource, tell: Tell) -> Callable[[], None]:
+        """As `Shelf.seek`."""
+        return seek_by_finding(self, wanted, tell)
 
     async def find(self, wanted: Resource, *, is_fresh: bool = False) -> Found | None:
         """As `Shelf.find`."""

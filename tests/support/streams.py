@@ -23,7 +23,8 @@ from mirror.serve.gate import Gate
 from mirror.serve.ledger import COUNTERS, Ledger, Served
 from mirror.serve.limits import ServeLimits
 from mirror.serve.running import Worker
-from mirror.serve.tree import Shelf, Tree
+from mirror.serve.shelf import Shelf
+from mirror.serve.tree import Tree
 
 _PATIENCE_S: Final = 0.1
 _LIMIT_S: Final = 3.0
