@@ -21,7 +21,11 @@ from mirror.serve.tree import Tree
 
 @asynccontextmanager
 async def geo_worker(
-    storage: Path, options: GeoOptions, resolve: Resolve, counters: memoryview | None = None
+    storage: Path,
+    options: GeoOptions,
+    resolve: Resolve,
+    counters: memoryview | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[int]:
     """Serve in this loop; gives the port."""
     if counters is None:
@@ -29,7 +33,7 @@ async def geo_worker(
     gate, geo = GeoGate(Tree(storage), Ledger(counters)), Geo(options, resolve)
     gate.answers = Answers(geo, geo.limits)
     worker = Worker(gate, lambda it: create_app(it, GeoRoute(geo, it).add_to))
-    with listening([("127.0.0.1", 0)]) as sockets:
+    with listening([(host, 0)]) as sockets:
         await worker.start([(each, None) for each in sockets])
         try:
             yield sockets[0].getsockname()[1]
@@ -38,12 +42,14 @@ async def geo_worker(
 
 
 @contextmanager
-def geo_served(storage: Path, options: GeoOptions, resolve: Resolve) -> Iterator[str]:
+def geo_served(
+    storage: Path, options: GeoOptions, resolve: Resolve, host: str = "127.0.0.1"
+) -> Iterator[str]:
     """Serve in a thread, for clients that are other programs; gives the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="geo")
     thread.start()
-    server = geo_worker(storage, options, resolve)
+    server = geo_worker(storage, options, resolve, host=host)
     try:
         port = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
         try:
