@@ -68,6 +68,12 @@ tokens = "/etc/cvmfs-mirror/tokens" # who may push, one a line; default: nobody
 announcements = ["http://gateway.example.org:4929"]   # tell of publications; default: none
 stale_s = 1800.0                    # an alarm where clients are further behind
 whitelist_warning_s = 172800.0      # an alarm so long before one expires
+[group]                             # mirrors behind one name; default: none
+name = "mirror1"                    # of this one
+members = { mirror1 = "http://10.0.0.1:8001", mirror2 = "http://10.0.0.2:8001" }
+token = "/etc/cvmfs-mirror/group.token"   # the same for all members, and nobody else's
+lease_s = 6.0                       # a member that hears from no majority for so long gives 503
+wait_s = 30.0                       # a flip waits so long for members that are not ready
 [[replica]]
 name = "software.example.org"
 stratum0 = "http://stratum0.example.org/cvmfs/software.example.org"
@@ -108,6 +114,7 @@ from mirror.errors import ConfigError, FormatError
 from mirror.fetch_settings import FetchSettings, ProxyUrl, WindowSettings
 from mirror.follow_settings import UNUSED_KEYS, FollowSettings
 from mirror.geo_settings import GeoSettings
+from mirror.group_settings import GroupSettings
 from mirror.run_settings import HoursList, RunSettings
 from mirror.serve.log_settings import AccessLogSettings
 from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
@@ -194,6 +201,7 @@ class Settings(Table):
     trust: TrustSettings = TrustSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     run: RunSettings = RunSettings()
+    group: GroupSettings | None = None
     replica: list[ReplicaSettings] = Field(default=[])
     follow: list[FollowSettings] = Field(default=[])
 
@@ -299,6 +307,7 @@ def _did_you_mean(location: tuple[int | str, ...]) -> str:
         "trust": TrustSettings,
         "snapshot": SnapshotSettings,
         "run": RunSettings,
+        "group": GroupSettings,
         "replica": ReplicaSettings,
         "follow": FollowSettings,
     }

@@ -20,7 +20,7 @@ from mirror.replication.fetching import Bulk
 from mirror.replication.lane_options import LaneOptions
 from mirror.replication.lanes import LanePool, Lanes
 from mirror.replication.replica import Replica
-from mirror.replication.snapshot import SnapshotOptions, SnapshotReport, SnapshotRun
+from mirror.replication.snapshot import BeforeFlip, SnapshotOptions, SnapshotReport, SnapshotRun
 from mirror.replication.spread import Spread
 from mirror.store.local import LocalStore
 from mirror.trust.master_keys import MasterKeys
@@ -163,6 +163,7 @@ class Journey:
     _configured: ReplicaSettings
     _emit: Emit
     _common: Shared
+    _before_flip: BeforeFlip | None = None
 
     async def run(self, options: SnapshotOptions | None = None) -> SnapshotReport:
         """Bring the replica to the revision its sources are at.
@@ -173,21 +174,33 @@ class Journey:
         replicated = replica(self._settings, self._configured)
         async with bulk(self._settings, self._configured, self._emit, self._common) as quick:
             now = datetime.now(UTC)
-            run = SnapshotRun(replicated, self.sources, now, self._emit, options, bulk=quick)
+            run = SnapshotRun(
+                replicated,
+                self.sources,
+                now,
+                self._emit,
+                options,
+                bulk=quick,
+                before_flip=self._before_flip,
+            )
             return await run.run()
 
 
 @asynccontextmanager
 async def journey(
-    settings: Settings, configured: ReplicaSettings, emit: Emit, common: Shared
+    settings: Settings,
+    configured: ReplicaSettings,
+    emit: Emit,
+    common: Shared,
+    before_flip: BeforeFlip | None = None,
 ) -> AsyncIterator[Journey]:
-    """Open the way.
+    """Open the way; ``before_flip`` as in `SnapshotRun`.
 
     Raises:
         ConfigError: the CA bundle cannot be read.
     """
     async with upstream(settings, configured, emit, common) as asked:
-        yield Journey(Sources.of(asked), settings, configured, emit, common)
+        yield Journey(Sources.of(asked), settings, configured, emit, common, before_flip)
 
 
 def _http_options(settings: Settings, configured: ReplicaSettings) -> HttpOptions:

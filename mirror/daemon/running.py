@@ -15,6 +15,8 @@ from functools import partial
 from mirror import wiring
 from mirror.config import ReplicaSettings, Settings
 from mirror.cvmfs.fqrn import Fqrn
+from mirror.cvmfs.manifest import Manifest
+from mirror.daemon.group.set_up import Groups, Place
 from mirror.daemon.instance import only_instance
 from mirror.daemon.keeper import Keeper, Kept
 from mirror.daemon.keeping import Keeping, Timetable
@@ -43,6 +45,7 @@ class Daemon:
     Attributes:
         keeping: all keepers.
         workers: processes that serve.
+        groups: the mirrors behind the same name, if there are any.
     """
 
     def __init__(self, read: Callable[[], Settings], say: Say, systemd: Systemd) -> None:
@@ -57,6 +60,10 @@ class Daemon:
         self.settings = read()
         self.keeping = Keeping()
         self.workers = Workers(say)
+        storage = self.settings.storage
+        self.groups = Groups(
+            Place(storage.path, storage.spool, self._look, self._withheld, self._say)
+        )
         self._ways: _Ways | None = None
         self._on_flip: list[Callable[[Fqrn, Flip], None]] = []
 
@@ -82,9 +89,11 @@ class Daemon:
         Raises:
             ConfigError: it cannot be done as configured.
         """
+        await self._follow_group(self.settings)
         await self.workers.follow(serve_plan(self.settings))
         self.keeping.start()
         await self._keep_all(self.settings)
+        self.groups.start()
         self._systemd.ready(self.summary())
 
     async def reload(self) -> None:
@@ -96,10 +105,12 @@ class Daemon:
         settings = self._read()
         self._systemd.reloading()
         try:
+            await self._follow_group(settings)
             await self.workers.follow(serve_plan(settings))
             if _travels_differently(self.settings, settings):
                 await self._leave_all()
             await self._keep_all(settings)
+            self.groups.start()
         finally:
             self._systemd.ready(self.summary())
 
@@ -108,6 +119,7 @@ class Daemon:
         self._systemd.stopping()
         await self._leave_all()
         await self.keeping.stop()
+        await self.groups.close()
         await self.workers.stop()
 
     def reopen(self) -> None:
@@ -145,18 +157,54 @@ class Daemon:
         kept = Kept(
             fqrn,
             wiring.local_store(settings, fqrn),
-            partial(wiring.journey, settings, configured, situation.hear, ways.common),
+            partial(
+                wiring.journey,
+                settings,
+                configured,
+                situation.hear,
+                ways.common,
+                partial(self._before_flip, fqrn, ways.turns),
+            ),
             configured.priority,
             settings.run.whitelist_s,
         )
         keeper = Keeper(kept, situation, ways.turns, partial(self._flipped, fqrn))
         await self.keeping.keep(keeper, _timetable(settings, configured))
+        self._tell_group(situation)
 
     def _flipped(self, fqrn: Fqrn, flip: Flip) -> None:
         self._say(f"{fqrn}: revision {flip.revision.number} is served, after {flip.seconds:.1f} s")
         self._systemd.status(self.summary())
+        self.groups.serves(fqrn, flip.revision)
         for hear in self._on_flip:
             hear(fqrn, flip)
+
+    # --- the group --------------------------------------------------------------------------------
+
+    async def _follow_group(self, settings: Settings) -> None:
+        names = [each.name for each in settings.replica if not each.pass_through]
+        await self.groups.follow(settings.group, names)
+        for situation in self.situations.values():
+            self._tell_group(situation)
+
+    def _tell_group(self, situation: Situation) -> None:
+        if situation.served is not None or situation.trouble is None:
+            self.groups.serves(situation.fqrn, situation.served)
+
+    async def _before_flip(self, fqrn: Fqrn, turns: Turns, manifest: Manifest) -> None:
+        if self.groups.group is not None:
+            async with turns.lent():
+                await self.groups.before_flip(fqrn, manifest)
+
+    def _look(self, name: str) -> None:
+        fqrn = Fqrn(name)
+        if fqrn in self.keeping.keepers:
+            self.keeping.look(fqrn)
+
+    def _withheld(self, name: str, reason: str | None) -> None:
+        keeper = self.keeping.keepers.get(Fqrn(name))
+        if keeper is not None:
+            keeper.situation.withheld = reason
 
     async def _open_ways(self, settings: Settings) -> _Ways:
         if self._ways is None:

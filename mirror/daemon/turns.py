@@ -41,6 +41,19 @@ class Turns:
             self._free += 1
             self._hand_out()
 
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[None]:
+        """Within a turn: others may have it meanwhile, for who is here waits for somebody else.
+
+        At its end the turn is had again at once, by one too many if need be.
+        """
+        self._free += 1
+        self._hand_out()
+        try:
+            yield
+        finally:
+            self._free -= 1
+
     async def _take(self, priority: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = self._time() - priority * _STEP_S
@@ -55,7 +68,7 @@ class Turns:
             raise
 
     def _hand_out(self) -> None:
-        while self._free and self._waiting:
+        while self._free > 0 and self._waiting:
             _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():
                 self._free -= 1

@@ -72,7 +72,7 @@ def _no_lease(patch: pytest.MonkeyPatch) -> None:
 def _no_memory(patch: pytest.MonkeyPatch) -> None:
     init = Member.__init__
 
-    def forget(
+    def forget(  # noqa: PLR0917 - as it is
         self: Member, name: str, council: Council, lease_s: float, now: float, memory: Memory
     ) -> None:
         init(self, name, council, lease_s, now, None if memory is None else {})
