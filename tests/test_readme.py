@@ -66,7 +66,7 @@ def test_the_demo_takes_a_directory(tmp_path: Path) -> None:
 def test_every_command_works(fixture_repository: Path, tmp_path: Path) -> None:
     """The commands of a first replica, in their order, with this machine's paths and ports."""
     commands = [line for line in COMMANDS if line.startswith(("cvmfs-mirror ", "curl "))]
-    assert len(commands) == 17
+    assert len(commands) == 18
     with HttpStratum0(fixture_repository / "rev5", FQRN) as stratum0:
         stratum0.faults[LIST] = listed
         host = Host(tmp_path, stratum0.url, fixture_repository / "keys")
