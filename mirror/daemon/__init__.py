@@ -5,6 +5,7 @@
     keeper      one replica: look, fetch what is new, tell
     keeping     all of them, by APScheduler's clock
     situation   what is known of each replica, built from events
+    group       mirrors behind one name, of which none goes back
     alarms      what somebody has to know                             (pure)
     advice      what to do about each kind of error                   (pure)
     status      the same as a document; status_model is its schema

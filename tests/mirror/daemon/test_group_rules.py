@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Final
@@ -141,3 +141,124 @@ async def _watched(seed: int) -> None:
         raise
     except AssertionError:
         return
+
+
+# --- nobody waits longer than stated --------------------------------------------------------------
+
+
+async def _flip_s(world: World, before: Callable[[World], Awaitable[None]]) -> float:
+    """How long the next revision takes, after ``before`` happened to a group that is well."""
+    asking = asyncio.ensure_future(world.ask_on())
+    try:
+        for name in world.hosts:
+            await world.begin(name)
+        await world.until_all_give(world.published, RECOVERY_S)
+        await before(world)
+        version, loop = world.publish(), asyncio.get_running_loop()
+        began = loop.time()
+        while world.seen < version:  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.01)
+        return loop.time() - began
+    finally:
+        asking.cancel()
+        await world.end()
+
+
+_LOOK_S: Final = 10.0 + FATE.fetch_s
+"""Until the first one has it: a keeper's pause, and fetching."""
+_EXCHANGES_S: Final = 2.0
+
+
+async def _nothing(_world: World) -> None:
+    """All are well."""
+
+
+async def _dies(world: World) -> None:
+    await world.crash("c")
+
+
+async def _died_long_ago(world: World) -> None:
+    await world.crash("c")
+    await asyncio.sleep(2 * FATE.lease_s)
+
+
+async def _hangs(world: World) -> None:
+    world.hosts["c"].may_run.clear()
+
+
+async def _is_cut_off(world: World) -> None:
+    world.cut = {(one, two) for one in "abc" for two in "abc" if (one == "c") != (two == "c")}
+
+
+async def _hears_nobody(world: World) -> None:
+    world.cut = {("a", "c"), ("b", "c")}
+
+
+async def _is_slow(world: World) -> None:
+    await _stop_fetching(world, "c")
+
+
+@pytest.mark.parametrize(
+    ("before", "longest_s"),
+    [
+        (_nothing, _LOOK_S + FATE.fetch_s),
+        (_died_long_ago, _LOOK_S + FATE.fetch_s),
+        (_dies, _LOOK_S + FATE.fetch_s + FATE.lease_s * flip.LEASE_MARGIN),
+        (_hangs, _LOOK_S + FATE.fetch_s + FATE.lease_s * flip.LEASE_MARGIN),
+        (_is_cut_off, _LOOK_S + FATE.fetch_s + FATE.lease_s * flip.LEASE_MARGIN),
+        (_hears_nobody, _LOOK_S + FATE.wait_s + FATE.lease_s * flip.LEASE_MARGIN),
+        (_is_slow, _LOOK_S + FATE.wait_s),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_one_member_delays_by_no_more_than_stated(
+    before: Callable[[World], Awaitable[None]], longest_s: float, seed: int
+) -> None:
+    """Dead, hanging, cut off, or slow."""
+    took_s = run_timeless(_flip_s(World(FATE, Random(seed)), before))
+    assert took_s <= longest_s + _EXCHANGES_S
+
+
+def test_half_is_not_enough() -> None:
+    """Two that are cut off from two others: those with the first member by name go on."""
+
+    async def cut_in_half() -> None:
+        world = World(Fate(4), Random(5))
+        for name in world.hosts:
+            await world.begin(name)
+        await world.until_all_give(world.published, RECOVERY_S)
+        everybody = world.council.members
+        world.cut = {(x, y) for x in everybody for y in everybody if (x in "ab") != (y in "ab")}
+        version = world.publish()
+        await asyncio.sleep(RECOVERY_S)
+        gives = {name: host.gives for name, host in world.hosts.items()}
+        assert gives == {"a": version, "b": version, "c": None, "d": None}
+        await world.end()
+
+    run_timeless(cut_in_half())
+
+
+def test_not_before_another_one_is_ready() -> None:
+    """One of three that is ready does not stop two that are not."""
+
+    async def alone() -> None:
+        world = World(FATE, Random(6))
+        for name in world.hosts:
+            await world.begin(name)
+        await world.until_all_give(world.published, RECOVERY_S)
+        for name in "bc":
+            await _stop_fetching(world, name)
+        was = world.published
+        world.publish()
+        await asyncio.sleep(10 * RECOVERY_S)
+        assert {host.gives for host in world.hosts.values()} == {was}
+        await world.end()
+
+    run_timeless(alone())
+
+
+async def _stop_fetching(world: World, name: str) -> None:
+    """Its keeper ends; it goes on answering."""
+    for task in world.hosts[name].tasks:
+        task.cancel()
