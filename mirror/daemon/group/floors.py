@@ -58,7 +58,7 @@ class FloorsFile:
                 for name, (revision, published_at) in document["floors"].items()
             }
             is_ours = document["group"] == self._group
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, FormatError) as error:
             raise FormatError(f"{self._path} is damaged: {str(error)[:80]}") from error
         return floors if is_ours else None
 
