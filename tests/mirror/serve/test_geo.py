@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from tests.support.geo_reference import reference
 from tests.support.geo_requests import Requests
 from tests.support.geo_served import geo_worker
 from tests.support.geo_world import small_world, write_database
+from tests.support.supervised import supervised
 
 CERN = "128.142.0.1"
 PATH = "/r/v1.0/geo/x/ihep.example.org,cern.example.org,fnal.example.org"
@@ -170,3 +172,14 @@ def test_a_new_database_counts_at_once(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
     over_one_connection(GeoOptions((path,), look_every_s=0.01), work)
+
+
+def test_the_program_serves_it(tmp_path: Path, options: GeoOptions) -> None:
+    """`cvmfs-mirror serve` answers from what [geo] says."""
+    table = f'workers = 1\n[geo]\ndatabases = ["{options.databases[0]}"]'
+    with supervised(tmp_path, table) as server:
+        servers = f"202.122.32.9,{CERN},131.225.0.9"
+        url = f"{server.url}/cvmfs/any.example.org/api/v1.0/geo/x/{servers}"
+        for address, expected in ((CERN, b"2,3,1\n"), ("131.225.0.1", b"3,2,1\n")) * 3:
+            with urlopen(Request(url, headers={"X-Forwarded-For": address})) as answer:
+                assert answer.read() == expected
