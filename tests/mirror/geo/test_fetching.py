@@ -102,8 +102,11 @@ def test_forms(
     shop: Shop, tmp_path: Path, update: Callable[..., int], database: bytes, form: str
 ) -> None:
     """As it is, packed, or in an archive; the second time nothing is fetched."""
-    pack = {"mmdb": bytes, "gz": gzip.compress, "tar.gz": lambda it: tar("a.mmdb", it)}[form]
-    packed = pack(database)
+    packed = {
+        "mmdb": database,
+        "gz": gzip.compress(database),
+        "tar.gz": tar("a.mmdb", database),
+    }[form]
     shop.files = {"/db": packed, "/db.sha256": f"{sha256(packed)}  db\n".encode()}
     options = "--url", f"{shop.url}/db", "--sha256", f"{shop.url}/db.sha256"
     assert update(*options, "--dry-run") == 0
