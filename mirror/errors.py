@@ -44,7 +44,13 @@ class ConfigError(MirrorError):
 
 
 class UpstreamError(MirrorError):
-    """A server did not deliver what was asked for."""
+    """A server did not deliver what was asked for.
+
+    Attributes:
+        status: of HTTP, where it answered with one that is no success; None elsewhere.
+    """
+
+    status: int | None = None
 
 
 class NotFound(UpstreamError):

@@ -27,6 +27,14 @@ def refusal(
     """
     if status == 200:
         return None
+    error = _error(url, status, reason, location, retry_after)
+    error.status = status
+    return error
+
+
+def _error(
+    url: str, status: int, reason: str, location: str | None, retry_after: str | None
+) -> UpstreamError:
     answer = f"{url}: the server answered {status} {printable(reason[:_SHOWN])}".rstrip()
     if status in _GONE:
         return NotFound(answer)

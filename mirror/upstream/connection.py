@@ -79,6 +79,7 @@ class _Answer:
     location: str | None = None
     retry_after: str | None = None
     has_length: bool = False
+    declared_bytes: int | None = None
     received_bytes: int = 0
     is_muted: bool = False
     """An error page, or the body of an exchange that has failed: read past."""
@@ -145,6 +146,11 @@ class Connection(asyncio.BufferedProtocol):
     def outstanding(self) -> int:
         """Requests sent whose answers have not ended."""
         return len(self._exchanges)
+
+    @property
+    def declared_bytes(self) -> int | None:
+        """Of the body that is being read, as its headers say; None where they do not."""
+        return self._answer.declared_bytes
 
     def send(self, exchanges: Sequence[Exchange]) -> None:
         """Send requests, all in one go; the connection must be open."""
@@ -249,7 +255,8 @@ class Connection(asyncio.BufferedProtocol):
             case b"content-length":
                 self._answer.has_length = True
                 if value.isdigit():
-                    self._require_room(int(value[:_FEW]))
+                    self._answer.declared_bytes = int(value[:_FEW])
+                    self._require_room(self._answer.declared_bytes)
             case b"transfer-encoding":
                 self._answer.has_length = value.lower().endswith(b"chunked")
             case b"location":

@@ -31,6 +31,7 @@ _OBJECT_BYTES: Final = 8 * 1024
 _MOST_QUEUED_BYTES: Final = 64 * 1024 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
 _log: Final = logging.getLogger(__name__)
+_Waiting = tuple[bytes, bytes | FileRange, Callable[[], None] | None]
 
 
 def layout_of(size_bytes: int) -> Layout:
@@ -67,7 +68,7 @@ class DiskTier:
         ]
         self._is_ours = is_ours
         self._say = say
-        self._queue: queue.SimpleQueue[tuple[bytes, bytes | FileRange] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._queued_bytes = 0
         self._is_failing = False
         self.stored = self.dropped = self.damaged = 0
@@ -176,17 +177,28 @@ class DiskTier:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def put(self, name: bytes, content: bytes | FileRange) -> None:
-        """Keep an object if the disk keeps up, and this worker writes its partition; at once."""
+    def has(self, name: bytes) -> bool:
+        """Whether it is worth looking; reads nothing."""
+        key = key_of(name)
+        return self._partitions[key[-1] % PARTITIONS].find(key) is not None
+
+    def put(
+        self, name: bytes, content: bytes | FileRange, done: Callable[[], None] | None = None
+    ) -> bool:
+        """Keep an object if the disk keeps up, and this worker writes its partition.
+
+        Returns at once, and whether it will be tried; ``done`` is called by the writing thread.
+        """
         size = content.size_bytes if isinstance(content, FileRange) else len(content)
         number = self.partition_of(name)
         if not self._is_ours(number) or not self._partitions[number].fits(size):
-            return
-        if self._queued_bytes + size > _MOST_QUEUED_BYTES:
+            return False
+        if self._queued_bytes and self._queued_bytes + size > _MOST_QUEUED_BYTES:
             self.dropped += 1
-            return
+            return False
         self._queued_bytes += size
-        self._queue.put((name, content))
+        self._queue.put((name, content, done))
+        return True
 
     def release(self) -> None:
         """Write what is queued, and let other workers write from now on."""
@@ -203,11 +215,13 @@ class DiskTier:
 
     def _write_all(self) -> None:
         while (waiting := self._queue.get()) is not None:
-            name, content = waiting
+            name, content, done = waiting
             try:
                 self._write(name, content)
             except OSError as error:
                 self._fail(error)
+            if done is not None:
+                done()
             self._queued_bytes -= (
                 content.size_bytes if isinstance(content, FileRange) else len(content)
             )

@@ -1,0 +1,312 @@
+"""What a proxy has, and where it gets what it has not.
+
+    request line ─► memory ─► disk ─► a flight that is under way ─► a new flight
+
+An object is known by its name alone, ``data/ab/cdef…``: whichever repository and whichever server a
+client names, the bytes are the same. Root files are known by the server, too (`proxy.roots`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.paths import parse_object_path
+from mirror.serve.content import FileRange, Found, MemoryBody, Outcome
+from mirror.serve.hot import HotSet
+from mirror.serve.resources import Resource, resource
+from mirror.serve.shelf import Outcome as Told
+from mirror.serve.shelf import Refusal, Tell
+from proxy.cache.disk import DiskTier
+from proxy.destinations import Destinations
+from proxy.fetching import Errand, Fetcher
+from proxy.flight import Flight
+from proxy.roots import Roots
+
+_LINE: Final = re.compile(
+    rb"GET (http://([A-Za-z0-9._:\[\]-]{1,255}))?(/cvmfs/[A-Za-z0-9._/-]{1,512}) HTTP/1\.1"
+)
+_MOST_PREFIXES: Final = 10_000
+_ROOT_FILE_BYTES: Final = 16 * 1024 * 1024
+_OBJECT_BYTES: Final = 16 * 1024**3
+_FILES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much is kept.
+
+    Attributes:
+        memory_bytes: contents of objects in memory.
+        object_bytes: of one of them, at most.
+    """
+
+    memory_bytes: int = 256 * 1024 * 1024
+    object_bytes: int = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Where objects are kept.
+
+    Attributes:
+        room: in memory.
+        disk: the other tier; None for none.
+        directory: for large objects on their way; None keeps them in memory.
+    """
+
+    room: Room
+    disk: DiskTier | None = None
+    directory: Path | None = None
+
+
+class ProxyShelf:
+    """A `Shelf` over a cache and its upstreams."""
+
+    def __init__(
+        self, cache: Cache, fetcher: Fetcher, destinations: Destinations, roots: Roots
+    ) -> None:
+        """Empty memory, whatever is on the disk.
+
+        Args:
+            cache: its tiers.
+            fetcher: brings what is not here.
+            destinations: where clients may send us.
+            roots: root files.
+        """
+        room = cache.room
+        self._room = room
+        self._disk = cache.disk
+        self._directory = cache.directory
+        self._fetcher = fetcher
+        self._destinations = destinations
+        self.roots = roots
+        self.hot = HotSet[bytes, Found](room.memory_bytes)
+        self._files = HotSet[bytes, Found](_FILES)
+        self._hot = self.hot.entries
+        self._prefixes: dict[bytes, str] = {}
+        self._flights: dict[tuple[str, str], Flight] = {}
+        self._landing: dict[bytes, Found] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.retries = 0
+
+    # --- as `Shelf` -------------------------------------------------------------------------------
+
+    def at_hand(self, line: bytes) -> Found | None:
+        """As `Shelf.at_hand`."""
+        at = line.find(b"/data/")
+        if at > 0 and line[:at] in self._prefixes and line.endswith(b" HTTP/1.1"):
+            name = line[at + 1 : -9]
+            found = self._hot.get(name)
+            if found is not None:
+                found.is_wanted = True
+                return found
+        wanted = self.named(line)
+        if wanted is None:
+            return None
+        return self._object_at_hand(wanted) if wanted.is_immutable else self.roots.at_hand(wanted)
+
+    def named(self, line: bytes) -> Resource | None:
+        """As `Shelf.named`."""
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return None
+        origin = (match[1] or b"").decode("ascii")
+        if origin and not self._may_go(origin):
+            return None  # `asked` says why
+        wanted = resource(match[3].decode("ascii"))
+        if wanted is None:
+            return None
+        if wanted.is_immutable:
+            self._learn(line[: line.find(b"/data/")], origin)
+        return replace(wanted, origin=origin) if origin else wanted
+
+    def asked(self, path: str, origin: str) -> Resource | None:
+        """As `Shelf.asked`."""
+        if origin and not self._may_go(origin):
+            raise Refusal(403, f"{origin} is none of the servers that this proxy asks")
+        wanted = resource(path)
+        return replace(wanted, origin=origin) if wanted is not None and origin else wanted
+
+    def seek(self, line: bytes, wanted: Resource, tell: Tell) -> Callable[[], None]:  # noqa: ARG002
+        """As `Shelf.seek`."""
+        if not wanted.is_immutable:
+            return self._flight(wanted).follow(partial(self._tell_root, wanted, tell))
+        name, disk = _name(wanted), self._disk
+        if disk is not None and _key(wanted) not in self._flights and disk.has(name):
+            return self._read(wanted, name, disk, tell)
+        return self._flight(wanted).follow(tell)
+
+    async def find(self, wanted: Resource, *, is_fresh: bool = False) -> Found | None:
+        """As `Shelf.find`."""
+        if is_fresh:
+            self._forget(wanted)
+        elif found := (
+            self._object_at_hand(wanted) if wanted.is_immutable else self.roots.at_hand(wanted)
+        ):
+            return found
+        told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Told) -> None:
+            if not told.done():
+                told.set_result(outcome)
+
+        if is_fresh:
+            self._flight(wanted, is_fresh=True)
+        cancel = self.seek(b"", wanted, tell)
+        try:
+            outcome = await told
+        finally:
+            cancel()
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+    # --- what is here -----------------------------------------------------------------------------
+
+    def _object_at_hand(self, wanted: Resource) -> Found | None:
+        name = _name(wanted)
+        found = self._hot.get(name) or self._files.entries.get(name) or self._landing.get(name)
+        if found is not None:
+            found.is_wanted = True
+            return found
+        if self._disk is None:
+            return None
+        content = self._disk.now(name, _hash(name), self._room.object_bytes)
+        return None if content is None else self._from_disk(wanted, name, content)
+
+    def _read(
+        self, wanted: Resource, name: bytes, disk: DiskTier, tell: Tell
+    ) -> Callable[[], None]:
+        """Wait for the disk; if it has nothing good after all, fetch."""
+        is_wanted = True
+
+        async def read() -> None:
+            content = await disk.get(name, _hash(name), self._room.object_bytes)
+            if not is_wanted:
+                return
+            if content is None:
+                self._flight(wanted).follow(tell)
+            else:
+                tell(self._from_disk(wanted, name, content))
+
+        def cancel() -> None:
+            nonlocal is_wanted
+            is_wanted = False
+
+        task = asyncio.get_running_loop().create_task(read())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return cancel
+
+    def _from_disk(self, wanted: Resource, name: bytes, content: bytes | FileRange) -> Found:
+        if isinstance(content, FileRange):
+            found = Found.on_disk(wanted, content)
+            self._files.add(name, found)
+            return found
+        found = Found.in_memory(wanted, content)
+        self.hot.add(name, found)
+        return replace(found, outcome=Outcome.HIT_DISK)
+
+    def _forget(self, wanted: Resource) -> None:
+        self.retries += 1
+        name = _name(wanted)
+        self.roots.forget(wanted)
+        self.hot.remove(name)
+        self._files.remove(name)
+        if self._disk is not None and wanted.is_immutable:
+            self._disk.forget(name)
+
+    # --- what is not ------------------------------------------------------------------------------
+
+    def _flight(self, wanted: Resource, *, is_fresh: bool = False) -> Flight:
+        """The flight that brings it; launched if there is none."""
+        key = _key(wanted)
+        flight = self._flights.get(key)
+        if flight is not None:
+            return flight
+        expected = _hash(_name(wanted)) if wanted.is_immutable else None
+        landed = self._object_landed if wanted.is_immutable else self._root_landed
+        flight = Flight(wanted, expected, self._directory, landed)
+        self._flights[key] = flight
+        most = _OBJECT_BYTES if wanted.is_immutable else _ROOT_FILE_BYTES
+        errand = Errand(
+            wanted.path, most, is_fresh=is_fresh, mirrors=self._fetcher.towards(wanted.origin)
+        )
+        self._fetcher.launch(flight, errand, lambda: self._over(key))
+        return flight
+
+    def _over(self, key: tuple[str, str]) -> None:
+        self._flights.pop(key, None)
+
+    def _object_landed(self, flight: Flight, whole: bytes | FileRange) -> Found:
+        name = _name(flight.wanted)
+        if isinstance(whole, FileRange):
+            found = Found.on_disk(flight.wanted, whole)
+        elif len(whole) <= self._room.object_bytes:
+            found = Found.in_memory(flight.wanted, whole)
+            self.hot.add(name, found)
+        else:
+            head = flight.wanted.head(len(whole))
+            found = Found(flight.wanted, head, None, MemoryBody(whole), Outcome.HIT_MEMORY, 1)
+        if self._disk is not None:
+            self._keep_until_written(name, found, whole, self._disk)
+        return found
+
+    def _keep_until_written(
+        self, name: bytes, found: Found, whole: bytes | FileRange, disk: DiskTier
+    ) -> None:
+        if name in self._hot:
+            disk.put(name, whole)
+            return
+        loop = asyncio.get_running_loop()
+
+        def done() -> None:
+            loop.call_soon_threadsafe(self._landing.pop, name, None)
+
+        if disk.put(name, whole, done):
+            self._landing[name] = found
+
+    def _root_landed(self, flight: Flight, whole: bytes | FileRange) -> Found:
+        if isinstance(whole, FileRange):
+            whole = os.pread(whole.descriptor, whole.size_bytes, whole.base)
+        return self.roots.put(flight.wanted, whole)
+
+    # --- who may be asked -------------------------------------------------------------------------
+
+    def _tell_root(self, wanted: Resource, tell: Tell, outcome: Told) -> None:
+        tell(self.roots.instead_of(wanted, outcome) if isinstance(outcome, Refusal) else outcome)
+
+    def _may_go(self, origin: str) -> bool:
+        host, separator, port = origin.removeprefix("http://").rpartition(":")
+        if not separator or not port.isdecimal():
+            host, port = origin.removeprefix("http://"), "80"
+        return self._destinations.allows(host, int(port))
+
+    def _learn(self, prefix: bytes, origin: str) -> None:
+        if len(self._prefixes) >= _MOST_PREFIXES:
+            self._prefixes.clear()
+        self._prefixes[prefix] = origin
+
+
+def _name(wanted: Resource) -> bytes:
+    """What an object is known by: its path below any repository."""
+    return wanted.path.partition("/")[2].encode("ascii")
+
+
+def _key(wanted: Resource) -> tuple[str, str]:
+    """What its flight is known by: an object's is the same wherever it comes from."""
+    if wanted.is_immutable:
+        return _name(wanted).decode("ascii"), ""
+    return wanted.path, wanted.origin
+
+
+def _hash(name: bytes) -> ContentHash:
+    return parse_object_path(name.decode("ascii"))
