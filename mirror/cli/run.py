@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Final
 
 import click
 
@@ -11,7 +15,9 @@ from mirror.cli.options import config_option, settings
 from mirror.cli.signals import Signals
 from mirror.config import Settings
 from mirror.daemon.running import running
-from mirror.priority import give_way
+from mirror.priority import Manners
+
+_log: Final = logging.getLogger(__name__)
 
 
 @click.command("run")
@@ -27,19 +33,32 @@ def command(context: click.Context) -> None:
     SIGHUP reads the configuration anew, SIGUSR1 opens log files anew; no client notices either. On
     SIGTERM requests under way are completed, and whatever was fetched is kept.
     """
-    configured = settings(context)
-    give_way(configured.snapshot.io_priority, configured.snapshot.nice)
+    _tell_on_stderr()
     asyncio.run(_run(partial(settings, context)))
-    click.echo("stopped", err=True)
+    _say("stopped")
 
 
-async def _run(read: partial[Settings]) -> None:
+async def _run(read: Callable[[], Settings]) -> None:
     signals = Signals()
+    snapshot = read().snapshot
+    # lanes and threads work for snapshots; who serves is started by the main thread, as it is
+    manners = Manners(snapshot.io_priority, snapshot.nice)
+    executor = ThreadPoolExecutor(thread_name_prefix="work", initializer=manners.show)
+    asyncio.get_running_loop().set_default_executor(executor)
     async with running(read, _say) as daemon:
         for url in daemon.workers.urls:
-            click.echo(f"serving {daemon.settings.storage.path} at {url}/cvmfs/", err=True)
-        await signals.obey(daemon.reload, daemon.reopen, _say)
+            _say(f"serving {daemon.settings.storage.path} at {url}/cvmfs/")
+        for url in daemon.outward.urls:
+            _say(f"status and push at {url}/api/v1/")
+        within_s = await signals.obey(daemon.reload, daemon.reopen, _say)
+        await signals.end(daemon.stop(within_s), daemon.workers.kill)
+
+
+def _tell_on_stderr() -> None:
+    """Logs and what is said go the same way, a line each, for the journal."""
+    logging.basicConfig(level=logging.INFO, format="cvmfs-mirror: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every ring
 
 
 def _say(message: str) -> None:
-    click.echo(f"cvmfs-mirror: {message}", err=True)
+    _log.info(message)

@@ -7,16 +7,18 @@ configuration anew, SIGUSR1 opens log files anew.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, MirrorError
 
 HURRY_S: Final = 2.0
 """For requests under way, when somebody at a terminal presses Ctrl-C."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 Say = Callable[[str], None]
+_log: Final = logging.getLogger(__name__)
 
 
 class Signals:
@@ -72,3 +74,7 @@ async def _changed(reload: Callable[[], Awaitable[None]], say: Say) -> None:
         for problem in error.problems:
             say(problem)
         say("the configuration is not taken over; everything goes on as before")
+    except MirrorError as error:
+        say(f"the configuration is not taken over in full: {error}; reload again")
+    except Exception:  # noqa: BLE001 - whatever it is, the service goes on, and somebody has to know
+        _log.exception("the configuration is not taken over in full; a mistake of ours")

@@ -9,6 +9,7 @@ from mirror.errors import (
     BadSignature,
     Blacklisted,
     CertificateNotListed,
+    ConfigError,
     Corrupted,
     DamageError,
     Equivocation,
@@ -52,6 +53,7 @@ _ADVICE: Final[tuple[tuple[type[MirrorError], str], ...]] = (
     (ObjectMissing, _REPAIR),
     (StoreError, "look at the disk, its mount and its permissions"),
     (DamageError, _REPAIR),
+    (ConfigError, "correct it, then send SIGHUP: systemctl reload cvmfs-mirror"),
     (FormatError, "look at what answers at this URL, and ask the publisher"),
 )
 _OTHERWISE: Final = "read the log"

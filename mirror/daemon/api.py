@@ -12,7 +12,7 @@ Nothing here is for keeping, and nothing it does can hold up a replica.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -49,6 +49,7 @@ class Parts:
         now: the time.
         geo: asks our geo API servermon's question.
         bounds: of servermon.
+        more: adds routes of others.
     """
 
     replicas: Replicas
@@ -60,6 +61,7 @@ class Parts:
     now: Callable[[], datetime]
     geo: Geo = no_geo
     bounds: Bounds = field(default_factory=Bounds)
+    more: Sequence[Callable[[web.Application], None]] = ()
 
 
 def create_api(parts: Parts) -> web.Application:
@@ -80,6 +82,9 @@ def create_api(parts: Parts) -> web.Application:
             web.get("/cvmfsmon/api/{rest:.*}", probes.answer),
         ]
     )
+
+    for add_routes in parts.more:
+        add_routes(app)
 
     async def end(_app: web.Application) -> None:
         parts.hub.close()

@@ -48,10 +48,12 @@ class Keeping:
         self,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[], float] = random.random,
+        looked: Callable[[Fqrn], None] = lambda _fqrn: None,
     ) -> None:
-        """Keep nothing yet."""
+        """Keep nothing yet; ``looked`` hears of the end of each look, good or bad."""
         self._now = now
         self._chance = chance
+        self._looked = looked
         self._keepers: dict[Fqrn, Keeper] = {}
         self._timetables: dict[Fqrn, Timetable] = {}
         self._looks: dict[Fqrn, set[asyncio.Task[None]]] = {}
@@ -106,12 +108,15 @@ class Keeping:
         return task
 
     async def _look(self, fqrn: Fqrn, *, is_told: bool) -> None:
-        keeper = self._keepers[fqrn]
+        keeper = self._keepers.get(fqrn)
+        if keeper is None:
+            return  # it is just being replaced, and will be looked at then
         try:
             await keeper.look(is_told=is_told)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end service for the others
             _log.exception("%s: looking failed for a reason nobody thought of", fqrn)
             keeper.situation.failures += 1
+        self._looked(fqrn)
         if self._keepers.get(fqrn) is keeper:
             self._set(fqrn, self._next(keeper))
 

@@ -1,85 +1,81 @@
 """The daemon put together: workers that serve, keepers that fetch, and what ties them.
 
+    replicating ─ flips, looks ─► watching, outward, groups, systemd
+        ▲                                     │
+        └──────────── look now ◄──────────────┘
+
 It lives as long as its context. `Daemon.reload` takes over another configuration and drops no
 connection; runs of replicas that stay as they were go on.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
 
 from mirror import wiring
-from mirror.config import ReplicaSettings, Settings
+from mirror.config import Settings
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.manifest import Manifest
+from mirror.daemon.alarms import AlarmBoard, Thresholds
 from mirror.daemon.group.set_up import Groups, Place
 from mirror.daemon.instance import only_instance
-from mirror.daemon.keeper import Keeper, Kept
-from mirror.daemon.keeping import Keeping, Timetable
-from mirror.daemon.rhythm import Hours, Rhythm
+from mirror.daemon.keeping import Keeping
+from mirror.daemon.listed import write_lists
+from mirror.daemon.outward import Inside, Outward
+from mirror.daemon.replicating import Ears, Replicating
 from mirror.daemon.sd_notify import Systemd
 from mirror.daemon.situation import Flip, Situation
 from mirror.daemon.turns import Turns
-from mirror.serve.workers import Workers
+from mirror.daemon.watching import Watch, Watched, log_alarm
+from mirror.daemon.withholding import Withholding
+from mirror.errors import ConfigError
+from mirror.serve.workers import Plan, Workers
 from mirror.serve_plan import serve_plan
 
 Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class _Ways:
-    """What keepers share, and the end of it."""
-
-    common: wiring.Shared
-    turns: Turns
-    stack: AsyncExitStack
+_SPOOL_STAYS: Final = "storage.spool cannot change while the daemon runs; restart it instead"
 
 
 class Daemon:
     """Use `running` to make one.
 
     Attributes:
-        keeping: all keepers.
+        settings: that it follows.
         workers: processes that serve.
+        keeping: all keepers.
         groups: the mirrors behind the same name, if there are any.
+        outward: what others see of us.
     """
 
     def __init__(self, read: Callable[[], Settings], say: Say, systemd: Systemd) -> None:
         """``read`` gives the configuration as it is now; ``say`` takes what operators should know.
 
         Raises:
-            ConfigError: it cannot be read.
+            ConfigError: it cannot be read, or not be followed.
         """
         self._read = read
         self._say = say
         self._systemd = systemd
+        self._is_over = False
         self.settings = read()
-        self.keeping = Keeping()
         self.workers = Workers(say)
+        self.keeping = Keeping(looked=lambda _fqrn: self._watch.nudge())
+        self._replicating = Replicating(self.keeping, self._ears())
         storage = self.settings.storage
-        self.groups = Groups(
-            Place(storage.path, storage.spool, self._look, self._withheld, self._say)
-        )
-        self._ways: _Ways | None = None
-        self._on_flip: list[Callable[[Fqrn, Flip], None]] = []
+        place = Place(storage.path, storage.spool, self._look, self._withheld, say)
+        self.groups = Groups(place)
+        self._board = AlarmBoard(self.situations.values, self._thresholds)
+        self._withholding = Withholding(self._withhold)
+        self._watch = Watch(self._watched())
+        self.outward = Outward(self._inside())
 
     @property
     def situations(self) -> Mapping[Fqrn, Situation]:
         """Of all replicas."""
-        return {fqrn: keeper.situation for fqrn, keeper in self.keeping.keepers.items()}
-
-    @property
-    def waiting(self) -> int:
-        """Replicas that wait for their turn to fetch."""
-        return self._ways.turns.waiting if self._ways is not None else 0
-
-    def on_flip(self, hear: Callable[[Fqrn, Flip], None]) -> None:
-        """Tell ``hear`` of every revision that comes before clients."""
-        self._on_flip.append(hear)
+        return self._replicating.situations
 
     # --- beginning, changing, ending --------------------------------------------------------------
 
@@ -87,13 +83,19 @@ class Daemon:
         """Serve, then fetch.
 
         Raises:
-            ConfigError: it cannot be done as configured.
+            ConfigError, StoreError: it cannot be done as configured.
         """
+        prepared = await self.outward.prepare(self.settings)
+        await self.outward.start()
         await self._follow_group(self.settings)
-        await self.workers.follow(serve_plan(self.settings))
+        await self.workers.follow(self._plan(self.settings))
         self.keeping.start()
-        await self._keep_all(self.settings)
+        await self._replicating.follow(self.settings)
         self.groups.start()
+        await self.outward.open(self.settings, prepared)
+        await self.outward.listen(self.settings)
+        await write_lists(self.settings, self._say)
+        self._watch.start()
         self._systemd.ready(self.summary())
 
     async def reload(self) -> None:
@@ -103,24 +105,40 @@ class Daemon:
             ConfigError: it is wrong; everything goes on as before.
         """
         settings = self._read()
+        if settings.storage.spool != self.settings.storage.spool:
+            raise ConfigError([_SPOOL_STAYS])
+        prepared = await self.outward.prepare(settings)
         self._systemd.reloading()
         try:
             await self._follow_group(settings)
-            await self.workers.follow(serve_plan(settings))
-            if _travels_differently(self.settings, settings):
-                await self._leave_all()
-            await self._keep_all(settings)
+            await self.workers.follow(self._plan(settings))
+        except BaseException:
+            prepared.drop()
+            raise
+        else:
+            self.settings = settings
+            await self.outward.open(settings, prepared)
+            await self._replicating.follow(settings)
+            await self.outward.listen(settings)
             self.groups.start()
+            await write_lists(settings, self._say)
+            self._withholding.again()
+            self._watch.nudge()
         finally:
             self._systemd.ready(self.summary())
 
-    async def stop(self) -> None:
-        """Fetch no more, then let clients end well."""
+    async def stop(self, within_s: float | None = None) -> None:
+        """Fetch no more, then let clients end well: in that time, or in what is configured."""
+        if self._is_over:
+            return
+        self._is_over = True
         self._systemd.stopping()
-        await self._leave_all()
+        await self._watch.stop()
+        await self._replicating.leave()
         await self.keeping.stop()
         await self.groups.close()
-        await self.workers.stop()
+        await self.outward.stop()
+        await self.workers.stop(within_s)
 
     def reopen(self) -> None:
         """Open logs anew."""
@@ -134,52 +152,30 @@ class Daemon:
         told = f"{served} of {len(situations)} repositories served"
         return f"{told}, {failing} failing" if failing else told
 
-    # --- keepers ----------------------------------------------------------------------------------
+    # --- what happens to replicas -----------------------------------------------------------------
 
-    async def _keep_all(self, settings: Settings) -> None:
-        """Keep what is configured, and only that; whatever has not changed goes on."""
-        ways = await self._open_ways(settings)
-        before = {each.name: each for each in self.settings.replica}
-        wanted = {Fqrn(each.name): each for each in settings.replica}
-        for fqrn in self.keeping.keepers.keys() - wanted.keys():
-            await self.keeping.forget(fqrn)
-        is_same_run = self.settings.run == settings.run
-        self.settings = settings
-        for fqrn, configured in wanted.items():
-            is_kept = fqrn in self.keeping.keepers
-            if not (is_kept and is_same_run and before.get(fqrn.name) == configured):
-                await self._keep(fqrn, configured, ways)
-
-    async def _keep(self, fqrn: Fqrn, configured: ReplicaSettings, ways: _Ways) -> None:
-        known = self.keeping.keepers.get(fqrn)
-        situation = known.situation if known is not None else Situation(fqrn)
-        settings = self.settings
-        kept = Kept(
-            fqrn,
-            wiring.local_store(settings, fqrn),
-            partial(
-                wiring.journey,
-                settings,
-                configured,
-                situation.hear,
-                ways.common,
-                partial(self._before_flip, fqrn, ways.turns),
-            ),
-            configured.priority,
-            settings.run.whitelist_s,
-        )
-        keeper = Keeper(kept, situation, ways.turns, partial(self._flipped, fqrn))
-        await self.keeping.keep(keeper, _timetable(settings, configured))
+    def _kept(self, fqrn: Fqrn) -> None:
+        situation = self.situations[fqrn]
         self._tell_group(situation)
+        if situation.served is not None:
+            self.outward.tell(fqrn)
 
     def _flipped(self, fqrn: Fqrn, flip: Flip) -> None:
         self._say(f"{fqrn}: revision {flip.revision.number} is served, after {flip.seconds:.1f} s")
-        self._systemd.status(self.summary())
         self.groups.serves(fqrn, flip.revision)
-        for hear in self._on_flip:
-            hear(fqrn, flip)
+        self.outward.tell(fqrn)
+        self._watch.nudge()
 
-    # --- the group --------------------------------------------------------------------------------
+    def _forgotten(self, fqrn: Fqrn) -> None:
+        self.outward.forget(fqrn)
+        self._withholding.forget(fqrn)
+
+    def _look(self, name: str) -> None:
+        fqrn = Fqrn(name)
+        if fqrn in self.keeping.keepers:
+            self.keeping.look(fqrn)
+
+    # --- the group, and what is withheld ----------------------------------------------------------
 
     async def _follow_group(self, settings: Settings) -> None:
         names = [each.name for each in settings.replica if not each.pass_through]
@@ -196,31 +192,65 @@ class Daemon:
             async with turns.lent():
                 await self.groups.before_flip(fqrn, manifest)
 
-    def _look(self, name: str) -> None:
-        fqrn = Fqrn(name)
-        if fqrn in self.keeping.keepers:
-            self.keeping.look(fqrn)
+    async def _withhold(self, fqrn: Fqrn, reason: str | None) -> None:
+        """In a group the note is the group's, which is told the reason; otherwise it is ours."""
+        if self.groups.group is not None:
+            self.groups.group.refuse(fqrn.name, reason)
+        else:
+            await wiring.local_store(self.settings, fqrn).withhold(reason)
+            self._withheld(fqrn.name, reason)
 
     def _withheld(self, name: str, reason: str | None) -> None:
-        keeper = self.keeping.keepers.get(Fqrn(name))
-        if keeper is not None:
-            keeper.situation.withheld = reason
+        situation = self.situations.get(Fqrn(name))
+        if situation is not None:
+            situation.withheld = reason
 
-    async def _open_ways(self, settings: Settings) -> _Ways:
-        if self._ways is None:
-            at_once = settings.snapshot.parallel
-            stack = AsyncExitStack()
-            common = await stack.enter_async_context(wiring.shared(settings, at_once))
-            turns = Turns(at_once, asyncio.get_running_loop().time)
-            self._ways = _Ways(common, turns, stack)
-        return self._ways
+    # --- how the parts know each other ------------------------------------------------------------
 
-    async def _leave_all(self) -> None:
-        for fqrn in list(self.keeping.keepers):
-            await self.keeping.forget(fqrn)
-        if self._ways is not None:
-            ways, self._ways = self._ways, None
-            await ways.stack.aclose()
+    def _plan(self, settings: Settings) -> Plan:
+        return serve_plan(settings, daemon=self.outward.socket)
+
+    def _ears(self) -> Ears:
+        return Ears(
+            kept=self._kept,
+            flipped=self._flipped,
+            forgotten=self._forgotten,
+            before_flip=self._before_flip,
+            is_told=lambda each: self.outward.is_announced(each),  # noqa: PLW0108 - made later
+        )
+
+    def _inside(self) -> Inside:
+        return Inside(
+            settings=lambda: self.settings,
+            situations=lambda: self.situations,
+            board=self._board,
+            workers=self.workers,
+            waiting=lambda: self._replicating.waiting,
+            look=self.keeping.look,
+            more=(self.groups.add_routes,),
+        )
+
+    def _watched(self) -> Watched:
+        return Watched(
+            situations=self.situations.values,
+            board=self._board,
+            refuse_after_s=self._refuse_after_s,
+            withholding=self._withholding,
+            is_serving=lambda: bool(self.workers.processes),
+            summary=self.summary,
+            systemd=self._systemd,
+            emit=log_alarm,
+            now=lambda: datetime.now(UTC),
+        )
+
+    def _thresholds(self, _fqrn: Fqrn) -> Thresholds:
+        run = self.settings.run
+        return Thresholds(stale_s=run.stale_s, whitelist_s=run.whitelist_warning_s)
+
+    def _refuse_after_s(self, fqrn: Fqrn) -> float | None:
+        found = (each for each in self.settings.replica if each.name == fqrn.name)
+        configured = next(found, None)
+        return configured.refuse_after_s if configured is not None else None
 
 
 @asynccontextmanager
@@ -240,30 +270,8 @@ async def running(
     """
     daemon = Daemon(read, say, systemd or Systemd())
     with only_instance(daemon.settings.storage.spool):
-        async with _ended_well(daemon):
+        try:
             await daemon.start()
             yield daemon
-
-
-@asynccontextmanager
-async def _ended_well(daemon: Daemon) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await daemon.stop()
-
-
-def _timetable(settings: Settings, configured: ReplicaSettings) -> Timetable:
-    run = settings.run
-    rhythm = Rhythm(run.interval_s, max(run.interval_s, run.slowest_s), run.backoff_s)
-    return Timetable(rhythm, tuple(Hours(each.begins, each.ends) for each in configured.hours))
-
-
-def _travels_differently(old: Settings, new: Settings) -> bool:
-    """Whether lanes, limits of speed or places changed, which all keepers share."""
-    return (old.storage, old.fetch, old.trust, old.snapshot) != (
-        new.storage,
-        new.fetch,
-        new.trust,
-        new.snapshot,
-    )
+        finally:
+            await daemon.stop()

@@ -7,6 +7,7 @@ looks here: status, alarms, metrics.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -173,7 +174,7 @@ class Situation:
     Attributes:
         fqrn: which.
         served: what clients get; None before the first snapshot.
-        upstream: the newest that was seen and whose signatures hold.
+        upstream: the newest whose signatures hold, of all sources, when a run last asked them.
         behind_since: when the first revision that we do not serve was published, Unix time.
         whitelist_expires: of the whitelist that is served.
         phase: what its keeper is doing.
@@ -210,6 +211,11 @@ class Situation:
     key_changed: datetime | None = None
     damage: str | None = None
     _certificate: str = ""
+
+    def know_sources(self, urls: Sequence[str]) -> None:
+        """These are configured, Stratum 0 first; nothing is known any more of others."""
+        self.stratum0 = urls[0]
+        self.sources = {url: state for url, state in self.sources.items() if url in urls}
 
     def hear(self, event: Event) -> None:
         """Take note of what a run tells."""
