@@ -9,6 +9,8 @@ progress        live bars on a terminal, plain lines elsewhere
 bar             the live bar
 counts          what the events of a run add up to
 passing         repositories of which nothing is stored
+tables          how tables are shown
+status_live     what a daemon says of itself
 output          how bytes, times and results are shown
 …               the verbs of a mirror: add_replica, import_replicas, follow,
                 export_replicas, snapshot, status, check, serve, demo,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Final
+from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from mirror import wiring
 from mirror.cli.options import config_option, json_option, names_argument, run_async, settings
 from mirror.cli.output import age_text, duration_text, print_json
+from mirror.cli.tables import new_table, print_table
 from mirror.config import ReplicaSettings, Settings
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
@@ -22,9 +21,6 @@ from mirror.errors import FormatError, StoreError
 from mirror.replication.lock import is_locked
 from mirror.replication.replica import served_manifest
 from mirror.replication.state import last_snapshot
-
-_WIDTH_OF_PIPES: Final = 200
-"""Where nobody looks at a screen, lines stay whole for grep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +50,51 @@ class ReplicaStatus:
 
 @click.command("status")
 @names_argument
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask the daemon of this host: lag, alarms, progress, and what to do.",
+)
+@click.option("--url", help="Ask a daemon elsewhere, http://HOST:PORT; goes with --live.")
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="Ask the daemon at this socket instead of the configured one; goes with --live.",
+)
 @json_option
 @config_option
 @click.pass_context
-def command(context: click.Context, names: tuple[str, ...], *, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    names: tuple[str, ...],
+    *,
+    live: bool,
+    url: str | None,
+    socket: Path | None,
+    as_json: bool,
+) -> None:
     """Show what is served, how old it is, and what is under way.
 
-    Looks at this host only and asks no server.
+    Looks at the files of this host and asks nobody, unless --live asks a daemon.
     """
+    if live or url or socket:
+        # imported for those who ask only: looking at files shall be quick
+        from mirror.cli.status_live import show_live  # noqa: PLC0415
+
+        show_live(url or _socket(context, socket), names, as_json=as_json)
+        return
     configured = settings(context)
     statuses = [run_async(_status(configured, each)) for each in configured.select(names)]
     if as_json:
         print_json([_as_json(each) for each in statuses])
     else:
         _show(statuses, datetime.now(UTC))
+
+
+def _socket(context: click.Context, named: Path | None) -> str:
+    from mirror.daemon.front import socket_path  # noqa: PLC0415 - as above
+
+    return str(named.absolute() if named else socket_path(settings(context).storage.spool))
 
 
 async def _status(configured: Settings, each: ReplicaSettings) -> ReplicaStatus:
@@ -99,9 +126,9 @@ async def _status(configured: Settings, each: ReplicaSettings) -> ReplicaStatus:
 
 
 def _show(statuses: list[ReplicaStatus], now: datetime) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("REPOSITORY", "REVISION", "PUBLISHED", "LAST SNAPSHOT", "WHITELIST", "STATE"):
-        table.add_column(heading, overflow="fold")
+    table = new_table(
+        ("REPOSITORY", "REVISION", "PUBLISHED", "LAST SNAPSHOT", "WHITELIST", "STATE")
+    )
     for each in statuses:
         table.add_row(
             each.name,
@@ -111,10 +138,7 @@ def _show(statuses: list[ReplicaStatus], now: datetime) -> None:
             _expiry(each.whitelist_expires, now),
             f"{each.state}, snapshot running" if each.is_snapshotting else each.state,
         )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH_OF_PIPES)
-    console.print(table)
+    print_table(table)
 
 
 def _expiry(expires: datetime | None, now: datetime) -> str:

@@ -265,7 +265,7 @@ class Daemons:
         """A host for one; its path is short, as a socket's has to be."""
         directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
         (directory / "master.pub").write_bytes(self._keys.master_pem)
-        mirror = Mirror(directory, *free_ports(1))
+        mirror = Mirror(directory, free_ports(1)[0])
         self._mirrors.append(mirror)
         return mirror
 

@@ -128,7 +128,7 @@ def test_never_twice_at_once(kept: KeptMirror) -> None:
 
     async def many() -> None:
         first = asyncio.create_task(kept.keeper.look())
-        while kept.situation.phase is not Phase.FETCHING:
+        while kept.situation.phase is not Phase.FETCHING:  # noqa: ASYNC110
             await asyncio.sleep(0)
         kept.mirror.repository.publish(NEXT_TREE)
         await asyncio.gather(*(kept.keeper.look(is_told=True) for _ in range(5)))

@@ -54,7 +54,7 @@ def keeping(test: Callable[[Keeping], Awaitable[None]]) -> None:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for it."""
-    while not is_so():
+    while not is_so():  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 
