@@ -30,6 +30,9 @@ from mirror.store.withheld import NoteReader
 _TOGETHER: Final = (MANIFEST, WHITELIST, WHITELIST_PKCS7)
 _MAX_IN_MEMORY_BYTES: Final = 256 * 1024
 _MAX_REPOSITORIES: Final = 10_000
+_FLIP_S: Final = 1.0
+"""So long after it was withheld a manifest is waited for: members of a group are about to flip, and
+a real client that gets 503 from all of them looks again after minutes only."""
 Stamp = tuple[int, int, int, int]
 """What changes when a file is replaced: device, inode, size, time."""
 
@@ -76,7 +79,8 @@ class RootFiles:
         if (
             name == MANIFEST
         ):  # asked first: what is read afterwards is no older than what may be had
-            reason = self._notes.reason(repository)
+            wait_s = _FLIP_S if may_wait else 0.0
+            reason = self._notes.reason(repository, wait_s)
             if reason is not None:
                 raise Withheld(reason)
         if name in _TOGETHER:

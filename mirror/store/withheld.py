@@ -25,6 +25,7 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_LINE: Final = "boot "
 _NEW: Final = f"{WITHHELD}.new"
 _MAX_BYTES: Final = 64 * 1024
+_BETWEEN_LOOKS_S: Final = 0.01
 _AT_ONCE: Final = (0, 0)
 
 
@@ -107,19 +108,24 @@ class NoteReader:
         self._storage = storage
         self._boots: dict[str, tuple[int, bool]] = {}
 
-    def reason(self, repository: str) -> str | None:
-        """Why clients may not have this manifest now; None if they may."""
+    def reason(self, repository: str, wait_s: float = 0.0) -> str | None:
+        """Why clients may not have this manifest now; None if they may.
+
+        Waits for that, but no longer than so many seconds after they lost it.
+        """
         path = f"{self._storage}/{repository}/{WITHHELD}"
-        if not os.access(path, os.F_OK):
-            return None
-        try:
-            status = os.stat(path)  # noqa: PTH116 - at each request: a Path takes twice as long
-        except FileNotFoundError:
-            return None
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        if now < status.st_mtime_ns and self._is_of_this_boot(repository, path, status.st_ino):
-            return None
-        return (_lines(path) or [""])[0]
+        while os.access(path, os.F_OK):
+            try:
+                status = os.stat(path)  # noqa: PTH116 - at each request: a Path takes twice as long
+            except FileNotFoundError:
+                break
+            now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            if now < status.st_mtime_ns and self._is_of_this_boot(repository, path, status.st_ino):
+                break
+            if not 0 <= time.time() - status.st_ctime < wait_s:
+                return (_lines(path) or [""])[0]
+            time.sleep(_BETWEEN_LOOKS_S)
+        return None
 
     def _is_of_this_boot(self, repository: str, path: str, inode: int) -> bool:
         """Looked at once for each note: it is replaced, never written over."""

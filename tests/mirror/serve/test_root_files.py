@@ -170,6 +170,27 @@ def test_a_lease(tree: Path) -> None:
     assert read(files, MANIFEST) == b".cvmfspublished of revision 1"
 
 
+def test_a_flip_of_a_group_is_waited_for(tree: Path) -> None:
+    """By those who may wait; but not for a manifest that was withheld a while ago."""
+    files, note = RootFiles(tree.parent), Note(tree)
+    note.withhold("about to flip")
+    seen: list[bytes | None] = []
+    waiting = threading.Thread(target=lambda: seen.append(read(files, MANIFEST, may_wait=True)))
+    waiting.start()
+    time.sleep(0.05)
+    put(tree, 2)
+    note.lend(boot_clock() + 60, "nobody heard from")
+    waiting.join()
+    assert seen == [b".cvmfspublished of revision 2"]
+    note.withhold("the group is ahead")
+    with pytest.raises(Withheld):
+        read(files, MANIFEST, may_wait=True)
+    began = time.monotonic()
+    with pytest.raises(Withheld):
+        read(files, MANIFEST, may_wait=True)
+    assert time.monotonic() - began < 0.5
+
+
 def test_a_lease_from_before_a_reboot(tree: Path) -> None:
     """The clock began anew, so its time says nothing; nor does that of a note written by hand."""
     files, note = RootFiles(tree.parent), tree / ".mirror-withheld"
