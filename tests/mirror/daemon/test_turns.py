@@ -89,3 +89,23 @@ def test_cancelled(steps: int) -> None:
         assert world.order[-1] == "4"
 
     world(test)
+
+
+def test_a_turn_can_be_lent() -> None:
+    """Who waits for others does not keep them from working; afterwards all is as before."""
+
+    async def test(world: World) -> None:
+        async with world.turns.turn():
+            async with world.turns.lent():
+                other = await world.want("other")
+                await asyncio.sleep(0)
+                assert world.order == ["other"]
+            third = await world.want("third")  # two have one turn now
+            world.end.set()
+            await other
+            await asyncio.sleep(0)
+            assert world.order == ["other"]
+        await third
+        assert world.order == ["other", "third"]
+
+    world(test)

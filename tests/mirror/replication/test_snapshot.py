@@ -43,7 +43,7 @@ from mirror.events import (
 )
 from mirror.replication import state
 from mirror.replication.lock import is_locked, replica_lock
-from mirror.replication.snapshot import SnapshotOptions, SnapshotReport
+from mirror.replication.snapshot import SnapshotOptions, SnapshotReport, SnapshotRun
 from mirror.store.memory import MemoryStore
 from tests.support.clock import NOW
 from tests.support.databases import Mount, catalog_database
@@ -528,3 +528,27 @@ def test_probing(mirror: Mirror) -> None:
     mirror.repository.flip(MANIFEST)
     with pytest.raises(MirrorError):
         run(mirror.run_of().probe())
+
+
+def test_what_is_waited_for_before_a_flip(mirror: Mirror) -> None:
+    """All objects are there then, and the old root files; never for the manifest we have."""
+    mirror.repository.publish(TREE)
+    mirror.snapshot()
+    mirror.repository.publish(NEXT_TREE)
+    seen: list[tuple[int, bytes | None]] = []
+    before = mirror.root_file(MANIFEST)
+
+    async def look(manifest: Manifest) -> None:
+        assert manifest.root_catalog in await mirror.store.present([manifest.root_catalog])
+        seen.append((manifest.revision, await mirror.store.read_root_file(MANIFEST, 10_000)))
+
+    def attempt() -> None:
+        upstream, emit = mirror.upstream, mirror.events.append
+        run(SnapshotRun(mirror.replica, upstream, NOW, emit, before_flip=look).run())
+
+    attempt()
+    assert len(seen) == 1
+    assert seen[0][1] == before
+    assert mirror.root_file(MANIFEST) == mirror.repository.files[MANIFEST]
+    attempt()
+    assert len(seen) == 1
