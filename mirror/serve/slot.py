@@ -38,8 +38,8 @@ class Slot:
 
     @property
     def process(self) -> int | None:
-        """The number of the process that serves now."""
-        return self._worker.process if self._worker else None
+        """The number of the process that serves now; None while there is none."""
+        return self._worker.process if self._worker and self._worker.is_alive else None
 
     async def replace(self, options: WorkerOptions) -> None:
         """Let a new worker take over.

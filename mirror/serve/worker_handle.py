@@ -73,6 +73,11 @@ class WorkerHandle:
         """Its number."""
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended, as far as we have heard."""
+        return self._process.returncode is None
+
     def reopen(self) -> None:
         """Let it open its logs anew."""
         self._tell(do="reopen")

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 
 from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST
-from tests.support.http_stratum0 import HttpStratum0
+from tests.support.http_stratum0 import Fault, HttpStratum0
 from tests.support.keys import Keys
 from tests.support.mirror_group import free_ports
 from tests.support.processes import is_over
@@ -65,6 +65,14 @@ class Origin:
         """Likewise."""
         return Manifest.parse(self.manifest).revision
 
+    def misbehave(self, fault: Fault, where: str = "") -> None:
+        """Answer like this whatever has this in its path, until `behave`."""
+        self.server.faults = _Faults(fault, where)
+
+    def behave(self) -> None:
+        """Be right again."""
+        self.server.faults = {}
+
     def publish(self, more: int = 3) -> int:
         """The next revision, with so many new files; returns its number."""
         self._count += 1
@@ -72,6 +80,19 @@ class Origin:
         self.repository.publish({"": files, "/nested": {"same": b"same", **files}})
         self.server.files = dict(self.repository.files)  # all at once, as a publisher does
         return self.revision
+
+
+class _Faults(dict[str, Fault]):
+    """One for all paths that have some text in them."""
+
+    def __init__(self, fault: Fault, where: str) -> None:
+        super().__init__()
+        self._fault = fault
+        self._where = where
+
+    def get(self, path: str, default: object = None) -> Any:  # noqa: ANN401 - a mapping's
+        """See above."""
+        return self._fault if self._where in path else default
 
 
 @dataclass

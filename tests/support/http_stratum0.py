@@ -53,6 +53,14 @@ class HttpStratum0:
         """What was asked for, in order."""
         return [seen.path for seen in self.requests]
 
+    def die(self) -> None:
+        """Let nobody in, as a host whose server has ended."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+
+    def come_back(self) -> None:
+        """At the same port."""
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
     def hang(self, path: str) -> threading.Event:
         """Never answer this path; the event tells that somebody asks for it."""
         arrived = threading.Event()
