@@ -8,6 +8,7 @@ What is answered:
     opening       opening files without waiting, where the kernel can
     root_files    the files that a new revision replaces, of one revision together
     ranges        parts of a body
+    shelf         where answers come from: what a tree and a proxy's cache have in common
 
 How a client gets it:
     gate          what all connections of a worker share, and the list of them
@@ -18,6 +19,7 @@ How a client gets it:
     offences      what a request must not be, beyond what aiohttp refuses itself
     forwarding    what the daemon answers, not the worker
     pass_through  what is not stored, from its Stratum 0
+    writing       small answers, in one system call
     sending       large bodies, at the pace of the client
     acknowledged  what a client has taken
     limits        what it may take

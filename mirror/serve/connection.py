@@ -16,21 +16,19 @@ is an `asyncio.Protocol`, and its access log says when an answer is complete.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import struct
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp.web import BaseRequest, StreamResponse
 
-from mirror.serve.acknowledged import acknowledged_bytes
-from mirror.serve.content import Bytes, Found
+from mirror.serve.acknowledged import acknowledged_bytes, cut
+from mirror.serve.content import Found
 from mirror.serve.ledger import Served
 from mirror.serve.plain import Headers
 from mirror.serve.sending import Sending
 from mirror.serve.shelf import Outcome, Refusal
+from mirror.serve.writing import write_at_once
 
 if TYPE_CHECKING:
     from aiohttp.web import RequestHandler
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 _END: Final = b"\r\n\r\n"
 _MAX_HELD_BYTES: Final = 4096
 _MAX_PENDING_BYTES: Final = 64 * 1024
-_NO_LINGERING: Final = struct.pack("ii", 1, 0)
 _WITHOUT_BODY: Final = (b"GET ", b"HEAD ")
 _PARTING_S: Final = 0.5
 
@@ -184,44 +181,18 @@ class Connection(asyncio.Protocol):
         gate = self._gate
         self.requests_left -= 1
         content = found.content or found.small(gate.scratch)
-        sent = 0 if content is None else self._write(found.head, content)
+        sent, status = 0, gate.clock.status_ok
         if content is None:
-            self._transport.write(gate.clock.status_ok + found.head)
+            self._transport.write(status + found.head)
+        else:
+            sent = write_at_once(self._descriptor, self._transport, status, found.head, content)
         if content is None or sent < len(content):
             self._send(line, headers, found, sent)
             return
         self._deadline = gate.idle_ends
-        served = Served(
-            self.peer,
-            line,
-            headers,
-            200,
-            len(content),
-            found.outcome,
-            found.resource.kind,
-            0.0,
-            True,  # in the order of the fields: keywords would cost half a microsecond
-        )
-        gate.ledger.add(served)
-
-    def _write(self, head: bytes, content: Bytes) -> int:
-        """Write an answer whose bytes are here; gives how many of the content are on their way.
-
-        Straight to the socket where nothing else waits to be written to it, since a transport would
-        first copy everything together.
-        """
-        status, transport = self._gate.clock.status_ok, self._transport
-        begun = 0
-        if self._descriptor >= 0 and not transport.get_write_buffer_size():
-            try:  # noqa: SIM105 - `suppress` takes a twentieth of the time of a request
-                begun = os.writev(self._descriptor, (status, head, content))
-            except OSError:
-                pass  # nothing was sent then, and the transport meets the same error
-            sent = begun - len(status) - len(head)
-            if sent >= 0:
-                return sent
-        transport.write((status + head)[begun:])
-        return 0
+        size, outcome, kind = len(content), found.outcome, found.resource.kind
+        # in the order of the fields: keywords would cost half a microsecond
+        gate.ledger.add(Served(self.peer, line, headers, 200, size, outcome, kind, 0.0, True))
 
     def _send(self, line: bytes, headers: Headers, found: Found, sent: int) -> None:
         """Write the rest of a body in slices."""
@@ -395,28 +366,19 @@ class Connection(asyncio.Protocol):
             self._is_busy = True  # until all of it is taken
             self._await_client()
         elif self._is_stalled():
-            if self._sending is not None:
-                self._sending.halt()
-            self._cut()
+            self._halt()
+            cut(self._transport)
         else:
             self._deadline = now + self._gate.limits.stalled_s
 
     def _is_stalled(self) -> bool:
         """Whether there is something for the client that it does not take."""
         seen, self._seen_bytes = self._seen_bytes, acknowledged_bytes(self._transport)
-        is_waited_for = self._sending is not None and self._sending.waits_for_client
-        if not (is_waited_for or self._is_paused or self._transport.get_write_buffer_size()):
-            return False
+        is_in_kernel = self._sending is not None and self._sending.waits_for_client
+        is_owed = is_in_kernel or self._is_paused or self._transport.get_write_buffer_size()
         limits = self._gate.limits
-        took = self._seen_bytes - seen
-        return seen >= 0 and took < limits.min_bytes_per_s * limits.stalled_s
-
-    def _cut(self) -> None:
-        """End it for good: without that the kernel would keep what was not taken for minutes."""
-        self._transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING
-        )
-        self._transport.abort()
+        due = limits.min_bytes_per_s * limits.stalled_s
+        return bool(is_owed) and seen >= 0 and self._seen_bytes - seen < due
 
     def drain(self) -> None:
         """Answer one more request at most."""
@@ -424,4 +386,9 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """No more time."""
+        self._halt()
         self._transport.abort() if self._is_busy else self._transport.close()
+
+    def _halt(self) -> None:
+        if self._sending is not None:
+            self._sending.halt()

@@ -87,11 +87,7 @@ class _Answer:
 
 
 def receiving_buffer() -> memoryview:
-    """To receive into, for all connections of one loop: what comes is parsed before more comes.
-
-    A new one each time costs as much as everything else, whenever the allocator gives such large
-    pieces back to the kernel.
-    """
+    """To receive into, for all connections of one loop; a new one each time would cost too much."""
     return memoryview(bytearray(_BUFFER_BYTES))
 
 
@@ -149,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def declared_bytes(self) -> int | None:
-        """Of the body that is being read, as its headers say; None where they do not."""
+        """Of the body that is being read; None where the headers do not say."""
         return self._answer.declared_bytes
 
     def send(self, exchanges: Sequence[Exchange]) -> None:
@@ -361,9 +357,8 @@ class Connection(asyncio.BufferedProtocol):
             exchanges = exchanges[1:]  # it has heard of its failure
             error = Dropped("the connection was closed after an error page")
         for position, exchange in enumerate(exchanges):
-            each = error
-            if position:
-                each = Dropped(f"{exchange.url}: the connection was closed: {error}")
+            closed = Dropped(f"{exchange.url}: the connection was closed: {error}")
+            each = closed if position else error
             if isinstance(each, Dropped):
                 each.answered = self.answered
             exchange.failed(each)
