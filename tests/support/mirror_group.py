@@ -26,6 +26,7 @@ from tests.support.site import Site
 FQRN: Final = "test.example.org"
 LEASE_S: Final = 1.0
 WAIT_S: Final = 3.0
+PROGRAM: Final = Path(sys.executable).with_name("cvmfs-mirror")
 _PATIENCE_S: Final = 60.0
 
 
@@ -67,13 +68,7 @@ class MemberProcess:
         """Its daemon."""
         with (self.site.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tests.support.member_process"),
-                    *(str(self.site.config), str(self.api_port)),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=Path(__file__).parents[2],
+                [PROGRAM, "--config", self.site.config, "run"], stdout=log, stderr=log
             )
 
     def send(self, number: signal.Signals) -> None:
@@ -154,7 +149,8 @@ class MirrorGroup:
             self._stratum0,
             f'[serve]\nlisten = ["127.0.0.1:{member.port}"]\nworkers = 1\n'
             "[fetch]\nprocesses = 0\nretries = 0\n"
-            "[run]\ninterval_s = 1.0\nslowest_s = 2.0\nbackoff_s = 2.0\n"
+            f'[run]\nlisten = ["127.0.0.1:{member.api_port}"]\n'
+            "interval_s = 1.0\nslowest_s = 2.0\nbackoff_s = 2.0\n"
             f'[group]\nname = "{member.name}"\nmembers = {{ {urls} }}\n'
             f'token = "{self._token}"\nlease_s = {LEASE_S}\nwait_s = {WAIT_S}\n',
         )
