@@ -18,6 +18,7 @@ _UNITS: Final = {
     "B": 1,
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
     **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)},
+    **{letter: 1024**power for power, letter in enumerate("KMGT", 1)},  # as nginx and systemd
 }
 _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", re.ASCII)
 _PERCENT: Final = re.compile(r"(\d{1,2}(?:\.\d{1,6})?)\s*%", re.ASCII)

@@ -97,38 +97,31 @@ every_s = 3600.0
 from __future__ import annotations
 
 import difflib
-import os
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field, model_validator
 
 from mirror.amounts import FloorSize, Size, problem
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.errors import ConfigError, FormatError
-from mirror.fetch_settings import FetchSettings, ProxyUrl, WindowSettings
+from mirror.fetch_settings import FetchSettings, ProxyUrl
 from mirror.follow_settings import UNUSED_KEYS, FollowSettings
 from mirror.geo_settings import GeoSettings
 from mirror.group_settings import GroupSettings
 from mirror.run_settings import HoursList, RunSettings
-from mirror.serve.log_settings import AccessLogSettings
-from mirror.serve_settings import LimitSettings, ServeSettings, TlsSettings
+from mirror.serve_settings import ServeSettings
 from mirror.store.reserve import Floor
 from mirror.tables import AbsolutePath, HttpUrl, Table
+from mirror.toml_settings import read_text, tables, validated
 
 DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/mirror.toml")
 DEFAULT_STORAGE: Final = Path("/srv/cvmfs")
 DEFAULT_SPOOL: Final = Path("/var/spool/cvmfs")
 DEFAULT_BLACKLIST: Final = Path("/etc/cvmfs/blacklist")
-_MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
-
-# pydantic would read what everything installed says of itself, in search of plugins
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def _fqrn(name: str) -> str:
@@ -227,17 +220,7 @@ def load_settings(path: Path) -> Settings:
         ConfigError: it cannot be read, or something in it is wrong; every problem is listed with
             the file, the key and the fix.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_CONFIG_BYTES).decode("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            [f"{path}: no such file; name yours with --config, or run cvmfs-mirror add-replica"]
-        ) from None
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 text: {error}"]) from error
+    text = read_text(path, "name yours with --config, or run cvmfs-mirror add-replica")
     return parse_settings(text, str(path))
 
 
@@ -247,18 +230,8 @@ def parse_settings(text: str, origin: str) -> Settings:
     Raises:
         ConfigError: as `load_settings`.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{origin}: not TOML: {error}"]) from error
-    problems = list(_duplicates(content))
-    try:
-        settings = Settings.model_validate(content)
-    except ValidationError as error:
-        problems = [*(_describe(detail) for detail in error.errors()), *problems]
-    if problems:
-        raise ConfigError([f"{origin}: {problem}" for problem in problems])
-    return settings
+    content = tables(text, origin)
+    return validated(Settings, content, origin, list(_duplicates(content)))
 
 
 def _duplicates(content: dict[str, Any]) -> Iterator[str]:
@@ -275,54 +248,6 @@ def _duplicates(content: dict[str, Any]) -> Iterator[str]:
             urls = [str(url).rstrip("/") for url in (table.get("stratum0"), *mirrors)]
             for url in [url for url, count in Counter(urls).items() if count > 1]:
                 yield f"replica[{number}].mirrors: {url} is a source already; keep it once"
-
-
-def _describe(detail: ErrorDetails) -> str:
-    """One problem: the key, what is wrong, and the fix."""
-    key = _key(detail["loc"])
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"{key}: no such setting{_did_you_mean(detail['loc'])}"
-        case "missing":
-            return f"{key}: missing; add it"
-        case "setting":
-            return f"{key}: {detail['msg']}"
-        case _:
-            return f"{key}: {detail['msg'][:1].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    key = ""
-    for part in location:
-        key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else part
-    return key
-
-
-def _did_you_mean(location: tuple[int | str, ...]) -> str:
-    tables: dict[str, type[BaseModel]] = {
-        "storage": StorageSettings,
-        "serve": ServeSettings,
-        "fetch": FetchSettings,
-        "geo": GeoSettings,
-        "trust": TrustSettings,
-        "snapshot": SnapshotSettings,
-        "run": RunSettings,
-        "group": GroupSettings,
-        "replica": ReplicaSettings,
-        "follow": FollowSettings,
-    }
-    nested: dict[str, type[BaseModel]] = {
-        "window": WindowSettings,
-        "limits": LimitSettings,
-        "access_log": AccessLogSettings,
-        "tls": TlsSettings,
-    }
-    table = tables.get(str(location[0]), Settings) if len(location) > 1 else Settings
-    for part in location[1:-1]:
-        table = nested.get(str(part), table)
-    known = [field.alias or name for name, field in table.model_fields.items()]
-    close = difflib.get_close_matches(str(location[-1]), known, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
 
 
 def _unknown_replica(name: str, known: list[str]) -> str:

@@ -1,6 +1,7 @@
 """``cvmfs-mirror``: one file per verb, one table from errors to exit codes.
 
-main            entry point, the group of verbs, errors → exit codes
+main            entry point, the group of verbs
+door            errors → lines and exit codes, for every program
 importing       how that starts quickly
 exit_codes      that table
 options         options that several verbs share, and how coroutines are run

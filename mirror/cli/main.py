@@ -1,9 +1,7 @@
-"""Entry point, the group of verbs, errors → exit codes."""
+"""Entry point and the group of verbs."""
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,10 +10,9 @@ from typing import Final, NoReturn
 
 import click
 
-from mirror.cli.exit_codes import exit_code
+from mirror.cli.door import Door
 from mirror.cli.importing import importing
 from mirror.cli.options import config_option
-from mirror.errors import ConfigError, MirrorError, StoreUnavailable
 
 _VERBS: Final = MappingProxyType(
     {
@@ -37,9 +34,7 @@ _VERBS: Final = MappingProxyType(
         "completion": "completion",
     }
 )
-_INTERNAL: Final = 70
-_INTERRUPTED: Final = 130
-_DEBUG: Final = "CVMFS_MIRROR_DEBUG"
+_DOOR: Final = Door("cvmfs-mirror", "CVMFS_MIRROR_DEBUG")
 
 _EPILOG: Final = """\b
 Exit codes:
@@ -98,41 +93,4 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code, and shows no traceback to anybody."""
-    try:
-        result = commands.main(list(arguments), prog_name="cvmfs-mirror", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return exit_code(ConfigError([error.message]))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped; nothing is lost: run it again to go on", err=True)
-        return _INTERRUPTED
-    except MirrorError as error:
-        show_error(error)
-        return exit_code(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # noqa: BLE001 - the last door before the user
-        return _unexpected(error)
-    return result if isinstance(result, int) else 0
-
-
-def _unexpected(error: Exception) -> int:
-    if os.environ.get(_DEBUG):
-        raise error
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        # it may happen anywhere, even where a module is imported
-        show_error(StoreUnavailable(f"{error.strerror}; raise the limit (ulimit -n, LimitNOFILE=)"))
-        return exit_code(StoreUnavailable())
-    click.echo(
-        f"cvmfs-mirror: internal error: {type(error).__name__}: {error}\n"
-        f"This is a mistake of ours. Please report it with what {_DEBUG}=1 shows.",
-        err=True,
-    )
-    return _INTERNAL
-
-
-def show_error(error: MirrorError) -> None:
-    """One line per problem on standard error."""
-    for line in str(error).splitlines():
-        click.echo(f"cvmfs-mirror: {line}", err=True)
+    return _DOOR.run(commands, arguments)
