@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shlex
@@ -27,6 +28,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 FQRN = "software.example.org"
+TOKEN = "t0ken-of-the-publisher-0123456789abcdef"
 LIST = "/cvmfs/info/v1/repositories.json"
 
 
@@ -66,7 +68,7 @@ def test_the_demo_takes_a_directory(tmp_path: Path) -> None:
 def test_every_command_works(fixture_repository: Path, tmp_path: Path) -> None:
     """The commands of a first replica, in their order, with this machine's paths and ports."""
     commands = [line for line in COMMANDS if line.startswith(("cvmfs-mirror ", "curl "))]
-    assert len(commands) == 18
+    assert len(commands) == 23
     with HttpStratum0(fixture_repository / "rev5", FQRN) as stratum0:
         stratum0.faults[LIST] = listed
         host = Host(tmp_path, stratum0.url, fixture_repository / "keys")
@@ -88,6 +90,7 @@ class Host:
             "http://stratum0.example.org/cvmfs/software.example.org": stratum0,
             "http://stratum1.example.net": stratum0.partition("/cvmfs")[0],
             "/etc/cvmfs/keys/example.org": str(keys),
+            "/etc/cvmfs-mirror/header": str(directory / "header"),
             "/etc/cvmfs/repositories.d": str(directory / "repositories.d"),
             "/srv/stratum0": str(directory / "stratum0"),
             "./keys": str(directory / "keys"),
@@ -97,7 +100,10 @@ class Host:
         self._directory = directory
         config = directory / "mirror.toml"
         storage = f'path = "{directory}/srv"\nspool = "{directory}/spool"\n'
-        config.write_text(f'[storage]\n{storage}[serve]\nlisten = ["127.0.0.1:0"]\n')
+        config.write_text(
+            f'[storage]\n{storage}[serve]\nlisten = ["127.0.0.1:0"]\n'
+            f'[run]\ntokens = "{directory}/tokens"\n'
+        )
         self._environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "CVMFS_MIRROR_CONFIG": str(config),
@@ -109,6 +115,9 @@ class Host:
         (software / "bin").mkdir(parents=True)
         (self._directory / "repositories.d").mkdir()
         (software / "bin" / "tool").write_text("#!/bin/sh\n")
+        (self._directory / "tokens").touch(0o600)
+        (self._directory / "tokens").write_text(f"{TOKEN}\n")
+        (self._directory / "header").write_text(f"Authorization: Bearer {TOKEN}\n")
         with tarfile.open(self._directory / "package.tar.gz", "w:gz") as tar:
             tar.add(software, ".")
 
@@ -117,7 +126,8 @@ class Host:
         for ours, here in self._paths.items():
             command = command.replace(ours, here)
         words = shlex.split(command.replace("http://127.0.0.1:8000", self._url))
-        if words[:2] == ["cvmfs-mirror", "serve"]:
+        if words[:2] in (["cvmfs-mirror", "serve"], ["cvmfs-mirror", "run"]):
+            self.stop()
             self._serve(words)
             return
         if words[0] == "curl":
@@ -133,7 +143,7 @@ class Host:
             words, env=self._environment, stderr=subprocess.PIPE, text=True
         )
         assert self._server.stderr is not None
-        said = self._server.stderr.readline()
+        said = next(line for line in self._server.stderr if "serving " in line)
         self._url = said.partition(" at ")[2].strip().removesuffix("/cvmfs/")
 
     def stop(self) -> None:
@@ -142,11 +152,27 @@ class Host:
             self._server.terminate()
             _, said = self._server.communicate(timeout=30)
             assert self._server.returncode == 0
-            assert "stopped serving" in said
+            assert "stopped" in said
+
+
+ANSWERS = {
+    "snapshot?wait": '"outcome": "done"',
+    "readyz": '"ready": true',
+    "cvmfsmon": f"OK:{FQRN}",
+}
 
 
 def _curl(words: list[str]) -> None:
-    """Ask for the headers, with curl where there is one."""
+    """Ask, with curl where there is one."""
+    if "--head" in words:
+        _curl_head(words)
+    elif shutil.which("curl") is not None:
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        (wanted,) = (answer for part, answer in ANSWERS.items() if part in words[-1])
+        assert wanted in said
+
+
+def _curl_head(words: list[str]) -> None:
     if shutil.which("curl") is None:
         with urlopen(Request(words[-1], method="HEAD")) as response:
             said = f"{response.status} OK\n{response.headers}"
@@ -191,6 +217,36 @@ def test_the_configuration_is_complete_and_valid() -> None:
     for name in Settings.model_fields.keys() - {"replica", "follow"}:
         table = getattr(settings, name)
         assert table.model_fields_set == set(type(table).model_fields)
+
+
+def test_the_unit_fits_the_program() -> None:
+    """What it runs is a verb of ours, what it relies on is what the daemon does."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    assert unit.read(ROOT / "docs" / "examples" / "cvmfs-mirror.service")
+    service = unit["Service"]
+    program, *arguments = shlex.split(service["ExecStart"])
+    assert program.endswith("/bin/cvmfs-mirror")
+    ours = Path(sys.executable).with_name("cvmfs-mirror")
+    subprocess.run([ours, *arguments, "--help"], check=True, capture_output=True)
+    assert service["Type"] == "notify"
+    assert service["ExecReload"].endswith("-HUP $MAINPID")
+    assert service["KillMode"] == "mixed"  # workers end when the daemon tells them
+    settings = Settings()
+    assert float(service["TimeoutStopSec"]) > settings.serve.limits.drain_s + 10
+    for path in (settings.storage.path, settings.storage.spool):
+        assert str(path) in service["ReadWritePaths"].split()
+    if shutil.which("systemd-analyze"):
+        _systemd_reads(ROOT / "docs" / "examples" / "cvmfs-mirror.service")
+
+
+def _systemd_reads(unit: Path) -> None:
+    """Every line of it; that the program is not installed here is no fault of the unit's."""
+    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert [
+        line for line in said.splitlines() if "Unknown" in line or "Failed to parse" in line
+    ] == []
 
 
 @pytest.mark.parametrize("path", re.findall(r"`((?:mirror|docs|tests|proxy)/[^`*<]+)`", README))

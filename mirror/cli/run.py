@@ -28,7 +28,7 @@ def command(context: click.Context) -> None:
 
     This is the service of a Stratum 1: each repository is looked at as often as it changes, news
     are fetched, verified and put before clients, who are served by processes of their own. Status
-    is at /api/v1/status, for people: cvmfs-mirror status.
+    is at /api/v1/status, for people: cvmfs-mirror status --live.
 
     SIGHUP reads the configuration anew, SIGUSR1 opens log files anew; no client notices either. On
     SIGTERM requests under way are completed, and whatever was fetched is kept.

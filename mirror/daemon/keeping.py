@@ -70,7 +70,8 @@ class Keeping:
 
     async def stop(self) -> None:
         """Stop it, and what is going on: whatever was fetched is kept, as after any stop."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
         for fqrn in list(self._keepers):
             await self.forget(fqrn)
 

@@ -86,9 +86,13 @@ class Daemon:
             ConfigError, StoreError: it cannot be done as configured.
         """
         prepared = await self.outward.prepare(self.settings)
-        await self.outward.start()
-        await self._follow_group(self.settings)
-        await self.workers.follow(self._plan(self.settings))
+        try:
+            await self.outward.start()
+            await self._follow_group(self.settings)
+            await self.workers.follow(self._plan(self.settings))
+        except BaseException:
+            prepared.drop()
+            raise
         self.keeping.start()
         await self._replicating.follow(self.settings)
         self.groups.start()

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from mirror.cli.main import run
 from mirror.cvmfs.paths import MANIFEST
 from tests.support.daemons import SELDOM, Daemons
 from tests.support.keys import Keys
 from tests.support.tasks import until
 
 NAME = "test.example.org"
-OTHER = "other.example.org"
 
 
 @pytest.fixture(name="daemons")
@@ -100,6 +100,38 @@ def test_two_daemons_on_one_storage(daemons: Daemons) -> None:
     assert other.process.wait(60) == 5
     until(lambda: other.has_said(f"process {mirror.pid}"))
     until(lambda: mirror.serves(origin))
+
+
+def test_an_address_that_is_taken(daemons: Daemons) -> None:
+    """It is told, with the exit code of a configuration that is wrong, and nothing is left."""
+    origin = daemons.repository(NAME)
+    mirror = daemons.run([origin])
+    other = daemons.mirror()
+    other.port = mirror.port
+    other.configure([origin])
+    other.launch()
+    assert other.process is not None
+    assert other.process.wait(60) == 2
+    until(lambda: other.has_said("another program has the port"))
+    assert not other.has_said("Traceback")
+    assert not other.socket.exists()
+
+
+def test_status_for_people(daemons: Daemons, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the socket of the configuration, from any other, and from afar."""
+    origin = daemons.repository(NAME)
+    mirror = daemons.run([origin])
+    until(lambda: mirror.serves(origin))
+    for where in (["--live"], ["--socket", str(mirror.socket)], ["--url", mirror.url]):
+        assert run(["--config", str(mirror.config), "status", *where, NAME]) == 0
+        assert f"{NAME}" in capsys.readouterr().out
+    assert run(["status", "--url", mirror.url, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["repositories"]
+    assert told["served"]["number"] == 1
+    assert run(["status", "--url", mirror.url, "other.example.org"]) == 2
+    mirror.stop()
+    assert run(["--config", str(mirror.config), "status", "--live"]) == 3
+    assert "is cvmfs-mirror run at work there?" in capsys.readouterr().err
 
 
 def test_consumers_at_the_mirrors_own_port(daemons: Daemons) -> None:
