@@ -42,8 +42,8 @@ class Note:
         self._note = tree / WITHHELD
         self._lent_for: str | None = None
 
-    def withhold(self, reason: str) -> None:
-        """Give clients no manifest from now on.
+    def withhold(self, reason: str, *, is_lender: bool = False) -> None:
+        """Give clients no manifest from now on; a lender may lend it again, and leaves its mark.
 
         Raises:
             StoreError: it cannot be written.
@@ -52,7 +52,8 @@ class Note:
         with translated(self._note):
             with suppress(FileNotFoundError):
                 os.utime(self._note, ns=_AT_ONCE)  # needs no room, and so even a full disk obeys
-            self._replace(f"{reason}\n", _AT_ONCE)
+            mark = f"{_BOOT_LINE}{_this_boot()}\n" if is_lender else ""
+            self._replace(f"{reason}\n{mark}", _AT_ONCE)
 
     def lend(self, until: float, reason: str) -> None:
         """Let clients have the manifest until then, and not for this reason afterwards.
@@ -84,7 +85,7 @@ class Note:
             self._note.unlink(missing_ok=True)
 
     def is_lease(self) -> bool:
-        """Whether there is one that somebody has to move on.
+        """Whether it is a lender's, who has to move it on.
 
         Raises:
             StoreError: it cannot be read.

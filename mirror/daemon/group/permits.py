@@ -61,11 +61,11 @@ class NotePermits:
             if permission.until:
                 note.lend(permission.until, permission.reason)
             else:
-                note.withhold(permission.reason)
+                note.withhold(permission.reason, is_lender=True)
 
 
 def give_back(storage: Path, names: list[str]) -> None:
-    """End leases of a group of which this mirror is no part any more; blocks.
+    """End what is lent and withheld for a group of which this mirror is no part any more; blocks.
 
     Raises:
         StoreError: a note cannot be read or removed.

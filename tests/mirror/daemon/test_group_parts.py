@@ -35,7 +35,7 @@ from mirror.daemon.group.set_up import Groups, Place
 from mirror.daemon.situation import Revision
 from mirror.errors import ConfigError, FormatError, MirrorError, Refused, Unavailable
 from mirror.group_settings import GroupSettings
-from mirror.store.withheld import NoteReader, boot_clock
+from mirror.store.withheld import Note, NoteReader, boot_clock
 from tests.support.loops import run
 
 REPOSITORY = "test.example.org"
@@ -176,13 +176,15 @@ def test_permissions_are_notes(tmp_path: Path) -> None:
 
 
 def test_leaving_a_group(tmp_path: Path) -> None:
-    """Leases are nobody's then, and clients get everything; other reasons stay."""
+    """What it withheld is nobody's then, and clients get everything; other reasons stay."""
     permits = NotePermits(tmp_path, lambda *_: None, worth_s=1.0)
-    other = "other.example.org"
-    run(permits.show({REPOSITORY: Permission(5.0, "silence"), other: Permission(0.0, "stale")}))
-    give_back(tmp_path, [REPOSITORY, other, "none.example.org"])
+    behind, other = "behind.example.org", "other.example.org"
+    run(permits.show({REPOSITORY: Permission(5.0, "silence"), behind: Permission(0.0, "behind")}))
+    Note(tmp_path / other).withhold("stale")
+    give_back(tmp_path, [REPOSITORY, behind, other, "none.example.org"])
     reader = NoteReader(tmp_path)
     assert reader.reason(REPOSITORY) is None
+    assert reader.reason(behind) is None
     assert reader.reason(other) == "stale"
 
 
