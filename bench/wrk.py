@@ -63,12 +63,21 @@ class Wrk:
         self._paths.write_text("".join(f"{path}\n" for path in objects.paths))
         self._script = directory / "wrk.lua"
         self._script.write_text(_SCRIPT)
+        self._once = directory / "once.lua"
+        self._once.write_text(_SCRIPT + _ONCE)
 
-    def load(self, server: Server, connections: int, seconds: int) -> Load:
-        """Ask one server for so long, as quickly as so many connections can."""
+    def load(
+        self, server: Server, connections: int, seconds: int, *, is_once: bool = False
+    ) -> Load:
+        """Ask one server for so long, as quickly as so many connections can.
+
+        With ``is_once`` each object is asked for once, and when none is left that is the end.
+        """
         began, all_s, server_s = time.perf_counter(), busy_s(), cpu_s([server.pid])
         own_s = time.process_time()
-        said, wrk_s = self._run(server, connections, seconds)
+        said, wrk_s = self._run(
+            server, connections, seconds, self._once if is_once else self._script
+        )
         server_s, all_s = cpu_s([server.pid]) - server_s, busy_s() - all_s
         own_s, wall_s = time.process_time() - own_s, time.perf_counter() - began
         closed = said["errors"].pop("read")
@@ -84,10 +93,12 @@ class Wrk:
             others_cores=max(0.0, all_s - server_s - wrk_s - own_s) / wall_s,
         )
 
-    def _run(self, server: Server, connections: int, seconds: int) -> tuple[dict[str, Any], float]:
+    def _run(
+        self, server: Server, connections: int, seconds: int, script: Path
+    ) -> tuple[dict[str, Any], float]:
         """What the script says at the end, and wrk's own processor time."""
         command = [*self._prefix, f"-t{self._threads}", f"-c{connections}", f"-d{seconds}s"]
-        command += ["--timeout", _PATIENCE, "--script", str(self._script), server.url]
+        command += ["--timeout", _PATIENCE, "--script", str(script), server.url]
         with tempfile.TemporaryFile() as output:
             program = subprocess.Popen([*command, "--", self._paths], stdout=output)
             _, status, used = os.wait4(program.pid, 0)
@@ -138,5 +149,20 @@ function done(summary, latency)
       latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
       e.connect, e.read, e.write, e.status, e.timeout
    ))
+end
+"""
+
+# For one thread. wrk sleeps until its time is over, unless somebody interrupts it.
+_ONCE = """
+local ffi, asked = require("ffi"), 0
+ffi.cdef "int kill(int, int); int getpid();"
+
+function request()
+   asked = asked + 1
+   if asked == count then
+      wrk.thread:stop()
+      ffi.C.kill(ffi.C.getpid(), 2)
+   end
+   return requests[math.min(asked, count)]
 end
 """
