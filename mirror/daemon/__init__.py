@@ -11,7 +11,7 @@
     advice      what to do about each kind of error                   (pure)
     status      the same as a document; status_model is its schema
     watching    keeps the alarms, tells of them, and tells systemd that we live
-    withholding which manifests are kept from clients, and why
+    giving      whether clients are given what we have; withholding knows the reasons why not
     information the lists that others read beside the repositories; listed writes them
     api         HTTP for operators and machines; answers and replicas are what its parts share
       health          is it alive, should clients come                (pure)

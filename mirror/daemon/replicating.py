@@ -54,15 +54,11 @@ class _Ways:
 
 
 class Replicating:
-    """See above.
+    """See above."""
 
-    Attributes:
-        situations: of all replicas.
-    """
-
-    def __init__(self, keeping: Keeping, ears: Ears) -> None:
-        """Keep nothing yet."""
-        self.situations: dict[Fqrn, Situation] = {}
+    def __init__(self, situations: dict[Fqrn, Situation], keeping: Keeping, ears: Ears) -> None:
+        """Keep nothing yet; what there is to know of replicas is in ``situations``."""
+        self._situations = situations
         self._keeping = keeping
         self._ears = ears
         self._ways: _Ways | None = None
@@ -82,7 +78,7 @@ class Replicating:
         ways = self._ways = self._ways or await _open(settings)
         self._travel = travel
         wanted = {Fqrn(each.name): each for each in settings.replica if not each.pass_through}
-        for fqrn in self.situations.keys() - wanted.keys():
+        for fqrn in self._situations.keys() - wanted.keys():
             await self._forget(fqrn)
         for fqrn, configured in wanted.items():
             made_from = (configured, _rhythm(settings), settings.run.whitelist_s)
@@ -103,7 +99,7 @@ class Replicating:
     async def _keep(
         self, fqrn: Fqrn, configured: ReplicaSettings, settings: Settings, ways: _Ways
     ) -> None:
-        situation = self.situations.setdefault(fqrn, Situation(fqrn))
+        situation = self._situations.setdefault(fqrn, Situation(fqrn))
         situation.know_sources(configured.sources)
         before_flip = partial(self._ears.before_flip, fqrn, ways.turns)
         kept = Kept(
@@ -122,7 +118,7 @@ class Replicating:
     async def _forget(self, fqrn: Fqrn) -> None:
         await self._keeping.forget(fqrn)
         self._made_from.pop(fqrn, None)
-        del self.situations[fqrn]
+        del self._situations[fqrn]
         self._ears.forgotten(fqrn)
 
 

@@ -10,17 +10,15 @@ connection; runs of replicas that stay as they were go on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-from mirror import wiring
 from mirror.config import Settings
 from mirror.cvmfs.fqrn import Fqrn
-from mirror.cvmfs.manifest import Manifest
 from mirror.daemon.alarms import AlarmBoard, Thresholds
-from mirror.daemon.group.set_up import Groups, Place
+from mirror.daemon.giving import Giving
 from mirror.daemon.instance import only_instance
 from mirror.daemon.keeping import Keeping
 from mirror.daemon.listed import write_lists
@@ -28,9 +26,7 @@ from mirror.daemon.outward import Inside, Outward
 from mirror.daemon.replicating import Ears, Replicating
 from mirror.daemon.sd_notify import Systemd
 from mirror.daemon.situation import Flip, Situation
-from mirror.daemon.turns import Turns
 from mirror.daemon.watching import Watch, Watched, log_alarm
-from mirror.daemon.withholding import Withholding
 from mirror.errors import ConfigError
 from mirror.serve.workers import Plan, Workers
 from mirror.serve_plan import serve_plan
@@ -47,6 +43,7 @@ class Daemon:
         workers: processes that serve.
         keeping: all keepers.
         groups: the mirrors behind the same name, if there are any.
+        situations: of all replicas.
         outward: what others see of us.
     """
 
@@ -63,19 +60,13 @@ class Daemon:
         self.settings = read()
         self.workers = Workers(say)
         self.keeping = Keeping(looked=lambda _fqrn: self._watch.nudge())
-        self._replicating = Replicating(self.keeping, self._ears())
-        storage = self.settings.storage
-        place = Place(storage.path, storage.spool, self._look, self._withheld, say)
-        self.groups = Groups(place)
+        self.situations: dict[Fqrn, Situation] = {}
+        self._giving = Giving(lambda: self.settings, self.situations, self._look, say)
+        self.groups = self._giving.groups
         self._board = AlarmBoard(self.situations.values, self._thresholds)
-        self._withholding = Withholding(self._withhold)
         self._watch = Watch(self._watched())
         self.outward = Outward(self._inside())
-
-    @property
-    def situations(self) -> Mapping[Fqrn, Situation]:
-        """Of all replicas."""
-        return self._replicating.situations
+        self._replicating = Replicating(self.situations, self.keeping, self._ears())
 
     # --- beginning, changing, ending --------------------------------------------------------------
 
@@ -88,7 +79,7 @@ class Daemon:
         prepared = await self.outward.prepare(self.settings)
         try:
             await self.outward.start()
-            await self._follow_group(self.settings)
+            await self._giving.follow(self.settings)
             await self.workers.follow(self._plan(self.settings))
         except BaseException:
             prepared.drop()
@@ -114,7 +105,7 @@ class Daemon:
         prepared = await self.outward.prepare(settings)
         self._systemd.reloading()
         try:
-            await self._follow_group(settings)
+            await self._giving.follow(settings)
             await self.workers.follow(self._plan(settings))
         except BaseException:
             prepared.drop()
@@ -126,7 +117,7 @@ class Daemon:
             await self.outward.listen(settings)
             self.groups.start()
             await write_lists(settings, self._say)
-            self._withholding.again()
+            self._giving.withholding.again()
             self._watch.nudge()
         finally:
             self._systemd.ready(self.summary())
@@ -160,7 +151,7 @@ class Daemon:
 
     def _kept(self, fqrn: Fqrn) -> None:
         situation = self.situations[fqrn]
-        self._tell_group(situation)
+        self._giving.tell(situation)
         if situation.served is not None:
             self.outward.tell(fqrn)
 
@@ -172,42 +163,11 @@ class Daemon:
 
     def _forgotten(self, fqrn: Fqrn) -> None:
         self.outward.forget(fqrn)
-        self._withholding.forget(fqrn)
+        self._giving.withholding.forget(fqrn)
 
-    def _look(self, name: str) -> None:
-        fqrn = Fqrn(name)
+    def _look(self, fqrn: Fqrn) -> None:
         if fqrn in self.keeping.keepers:
             self.keeping.look(fqrn)
-
-    # --- the group, and what is withheld ----------------------------------------------------------
-
-    async def _follow_group(self, settings: Settings) -> None:
-        names = [each.name for each in settings.replica if not each.pass_through]
-        await self.groups.follow(settings.group, names)
-        for situation in self.situations.values():
-            self._tell_group(situation)
-
-    def _tell_group(self, situation: Situation) -> None:
-        if situation.served is not None or situation.trouble is None:
-            self.groups.serves(situation.fqrn, situation.served)
-
-    async def _before_flip(self, fqrn: Fqrn, turns: Turns, manifest: Manifest) -> None:
-        if self.groups.group is not None:
-            async with turns.lent():
-                await self.groups.before_flip(fqrn, manifest)
-
-    async def _withhold(self, fqrn: Fqrn, reason: str | None) -> None:
-        """In a group the note is the group's, which is told the reason; otherwise it is ours."""
-        if self.groups.group is not None:
-            self.groups.group.refuse(fqrn.name, reason)
-        else:
-            await wiring.local_store(self.settings, fqrn).withhold(reason)
-            self._withheld(fqrn.name, reason)
-
-    def _withheld(self, name: str, reason: str | None) -> None:
-        situation = self.situations.get(Fqrn(name))
-        if situation is not None:
-            situation.withheld = reason
 
     # --- how the parts know each other ------------------------------------------------------------
 
@@ -219,8 +179,8 @@ class Daemon:
             kept=self._kept,
             flipped=self._flipped,
             forgotten=self._forgotten,
-            before_flip=self._before_flip,
-            is_told=lambda each: self.outward.is_announced(each),  # noqa: PLW0108 - made later
+            before_flip=self._giving.before_flip,
+            is_told=self.outward.is_announced,
         )
 
     def _inside(self) -> Inside:
@@ -239,7 +199,7 @@ class Daemon:
             situations=self.situations.values,
             board=self._board,
             refuse_after_s=self._refuse_after_s,
-            withholding=self._withholding,
+            withholding=self._giving.withholding,
             is_serving=lambda: bool(self.workers.processes),
             summary=self.summary,
             systemd=self._systemd,
