@@ -106,6 +106,6 @@ def _table(model: type[BaseModel], name: int | str) -> type[BaseModel] | None:
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - whatever a type is
     is_class = isinstance(annotation, type) and get_origin(annotation) is None
     if is_class and issubclass(annotation, BaseModel):
-        found: type[BaseModel] = annotation
-        return found
+        table: type[BaseModel] = annotation
+        return table
     return next((found for each in get_args(annotation) if (found := _model_in(each))), None)

@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict
+from yarl import URL
 
 from mirror.serve.clock import SERVER
 from mirror.serve.content import Found, Outcome
@@ -95,7 +96,7 @@ class _Objects:
         """GET or HEAD, in whole or in parts."""
         kind = Kind.OTHER
         try:
-            wanted = self._gate.shelf.asked(request.path, _origin(request))
+            wanted = self._gate.shelf.asked(request.path, origin_of(request))
             if wanted is None:
                 raise Refusal(404, "Not Found")
             kind = wanted.kind
@@ -221,11 +222,13 @@ def _is_fresh(request: web.Request) -> bool:
     return "no-cache" in asked.lower()
 
 
-def _origin(request: web.Request) -> str:
+def origin_of(request: web.Request) -> str:
     """The server that a client of a forward proxy names; empty for anybody else."""
-    if not request.raw_path.lower().startswith("http://"):
+    if request.raw_path.startswith("/"):
         return ""
-    return f"http://{request.url.host}:{request.url.port}"
+    url = URL(request.raw_path, encoded=True)  # aiohttp's own has the scheme of the connection
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
+    return f"{url.scheme}://{host}:{url.port}"
 
 
 def _parts(request: web.Request, found: Found) -> list[Part]:
