@@ -273,6 +273,7 @@ def test_python_files_of_the_flow_are_on_the_map() -> None:
         "handover",
         "following",
         "serve",
+        "daemon",
         "geo",
         "stratum0",
     ):

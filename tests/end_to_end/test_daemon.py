@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +151,22 @@ def test_consumers_at_the_mirrors_own_port(daemons: Daemons) -> None:
     assert mirror.get("/readyz")[0] == 200
     assert mirror.socket.stat().st_mode & 0o777 == 0o600
     assert MANIFEST in {path.name for path in (mirror.storage / NAME).iterdir()}
+
+
+def test_fetching_gives_way_and_serving_does_not(daemons: Daemons) -> None:
+    """Whoever serves is as nice as whoever started us; threads that fetch are nicer."""
+    origin = daemons.repository(NAME)
+    mirror = daemons.run([origin], more="[snapshot]\nnice = 3\n")
+    until(lambda: mirror.serves(origin))
+    ours = os.nice(0)
+    main, *others = niceness(mirror.pid)
+    assert main == ours
+    assert max(others) == min(ours + 3, 19)
+    for worker in mirror.children():
+        assert set(niceness(worker)) == {ours}
+
+
+def niceness(process: int) -> list[int]:
+    """Of all its threads, the first one's first."""
+    threads = sorted(Path(f"/proc/{process}/task").iterdir(), key=lambda each: int(each.name))
+    return [int((thread / "stat").read_text().rpartition(")")[2].split()[16]) for thread in threads]
