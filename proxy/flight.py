@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from mirror.cvmfs.content_hash import ContentHash
+from mirror.cvmfs.content_hash import ContentHash, Hasher
 from mirror.errors import Corrupted
 from mirror.serve.content import FileRange, Found, Outcome
 from mirror.serve.resources import Resource
@@ -32,6 +32,8 @@ from proxy.arrived import Arrived
 from proxy.stream import Stream
 
 HELD_BACK_BYTES: Final = 64 * 1024
+_NEWS: Final = frozenset({Outcome.STALE, Outcome.REVALIDATED})
+"""What came of asking for a root file again, whoever asked first."""
 Landed = Callable[["Flight", bytes | FileRange], Found]
 """Takes all the bytes when they are verified, and makes of them what is given and kept."""
 
@@ -58,16 +60,17 @@ class Flight:
         self._found: Found | None = None
         self._stream: Stream | None = None
         self._streaming: Found | None = None
+        self._refusal: Refusal | None = None
         self._arrived = Arrived(directory)
         self._before: Arrived | None = None
-        self._hasher = expected.algorithm.hasher() if expected else None
+        self._hasher: Hasher | None = None  # until something comes
 
     # --- for clients ------------------------------------------------------------------------------
 
     def follow(self, tell: Tell) -> Callable[[], None]:
         """Tell somebody, later, when there is something to give; gives what ends the interest."""
         self.followers += 1
-        outcome = self._found or self._streaming
+        outcome = self._told_by_now()
         if outcome is not None:
             return asyncio.get_running_loop().call_soon(tell, outcome).cancel
         self._telling.append(tell)
@@ -94,7 +97,11 @@ class Flight:
                 self._begin_stream(size_bytes)
 
     def received(self, piece: bytes) -> None:
-        """Some of it."""
+        """Some of it.
+
+        Raises:
+            OSError: our disk fails.
+        """
         if self._hasher is not None:
             self._hasher.update(piece)
         self._arrived.add(piece)
@@ -106,22 +113,35 @@ class Flight:
 
         Raises:
             Corrupted: it is not what it should be; nothing is completed, another attempt may be.
+            OSError: our disk fails; likewise.
         """
         expected, hasher = self.expected, self._hasher
-        if expected is not None and hasher is not None and hasher.digest() != expected.digest:
+        if expected is not None and (hasher is None or hasher.digest() != expected.digest):
             raise Corrupted(f"{self.wanted.path} came with another hash")
         self._found = self._landed(self, self._arrived.whole)
-        if self._stream is not None:
-            self._release(self._stream, self._stream.size_bytes)
+        stream = self._stream
+        if stream is not None and stream.size_bytes != self._arrived.size_bytes:
+            self._give_up_stream()  # its length was a lie, though its bytes are right
+        elif stream is not None:
+            self._release(stream, stream.size_bytes)
         self._tell(self._found)
 
     def failed(self, refusal: Refusal) -> None:
         """Nobody gives it."""
+        self._refusal = refusal
+        self._streaming = None
         if self._stream is not None:
-            self._stream.fail(refusal)
+            self._stream.fail(str(refusal))
         self._tell(refusal)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _told_by_now(self) -> Told:
+        """What somebody is told who comes late: others have asked for it, and wait no more."""
+        outcome = self._found or self._streaming
+        if outcome is None or outcome.outcome in _NEWS:
+            return outcome or self._refusal
+        return replace(outcome, outcome=Outcome.COALESCED)
 
     def _begin_stream(self, size_bytes: int) -> None:
         self._stream = Stream(size_bytes, self._arrived)
@@ -131,7 +151,7 @@ class Flight:
 
     def _give_up_stream(self) -> None:
         if self._stream is not None:
-            self._stream.fail(Corrupted(f"{self.wanted.path} begins in two ways"))
+            self._stream.fail(f"{self.wanted.path} came in two ways")
         self._stream = self._streaming = self._before = None
 
     def _release(self, stream: Stream, most: int) -> None:
@@ -150,9 +170,9 @@ class Flight:
     def _tell(self, outcome: Told) -> None:
         """Tell all who wait; the first one missed, the others were spared that (contract E.2)."""
         telling, self._telling = self._telling, []
-        for number, tell in enumerate(telling):
-            if number == 0 and isinstance(outcome, Found):
-                tell(replace(outcome, outcome=Outcome.MISS))
-                outcome = replace(outcome, outcome=Outcome.COALESCED)
-            else:
-                tell(outcome)
+        if telling and isinstance(outcome, Found) and outcome.outcome not in _NEWS:
+            first, *telling = telling
+            first(replace(outcome, outcome=Outcome.MISS))
+            outcome = replace(outcome, outcome=Outcome.COALESCED) if telling else outcome
+        for tell in telling:
+            tell(outcome)

@@ -33,6 +33,7 @@ class Pool:
         self._all: set[Connection] = set()
         self._queue: deque[Sent] = deque()
         self._opening = 0
+        self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._head, self._tail = server.heads()
 
@@ -67,15 +68,22 @@ class Pool:
             if connection.is_open:
                 self._send(exchange, connection)
                 return
-        if len(self._queue) >= _MOST_QUEUED:
-            exchange.failed(Unavailable(f"{self.base_url}: too many requests wait for it"))
+        if self._is_closed or len(self._queue) >= _MOST_QUEUED:
+            reason = "it is asked no more" if self._is_closed else "too many requests wait for it"
+            exchange.failed(Unavailable(f"{self.base_url}: {reason}"))
             return
         self._queue.append(exchange)
-        if len(self._all) + self._opening < self._most:
-            self._opening += 1
-            task = asyncio.get_running_loop().create_task(self._open())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._make_way()
+
+    def send_again(self, exchange: Sent) -> None:
+        """Send one that a connection which had been idle has dropped; not by another such."""
+        for connection in list(self._idle):
+            connection.close()  # its server has begun to close them
+        if self._is_closed:
+            self.send(exchange)
+            return
+        self._queue.appendleft(exchange)
+        self._make_way()
 
     def withdraw(self, exchange: Sent) -> bool:
         """Take one back that was not sent yet; whether that was so."""
@@ -86,8 +94,12 @@ class Pool:
 
     def close(self) -> None:
         """Close all connections; what is under way fails."""
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
+        waiting, self._queue = self._queue, deque()
+        for exchange in waiting:
+            exchange.failed(Unavailable(f"{self.base_url}: it is asked no more"))
         for connection in list(self._all):
             connection.close()
 
@@ -96,8 +108,19 @@ class Pool:
         exchange.sent(connection)
         connection.send([exchange])
 
+    def _make_way(self) -> None:
+        """Open a connection for each that waits, as far as there may be so many."""
+        while self._opening < len(self._queue) and len(self._all) + self._opening < self._most:
+            self._opening += 1
+            task = asyncio.get_running_loop().create_task(self._open())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _connection(self) -> Connection:
+        return Connection(self._server.options, self._changed, self._buffer)
+
     async def _open(self) -> None:
-        connection = Connection(self._server.options, self._changed, self._buffer)
+        connection = self._connection()
         try:
             await self._server.connect(connection)
         except UpstreamError as error:
@@ -113,9 +136,13 @@ class Pool:
 
     def _nobody_answers(self, error: UpstreamError) -> None:
         """One who waits hears of it, or all where nothing else is open that could answer."""
-        waiting = list(self._queue) if not (self._all or self._opening) else [self._queue[0]]
-        for exchange in waiting if self._queue else []:
-            self._queue.remove(exchange)
+        is_nobody_left = not (self._all or self._opening)
+        waiting = [
+            self._queue.popleft()
+            for _ in range(len(self._queue) if is_nobody_left else 1)
+            if self._queue
+        ]
+        for exchange in waiting:
             exchange.failed(error)
 
     def _changed(self, connection: Connection) -> None:
@@ -123,6 +150,7 @@ class Pool:
             self._all.discard(connection)
             if connection in self._idle:
                 self._idle.remove(connection)
+            self._make_way()
         elif not connection.outstanding and connection not in self._idle:
             if self._queue:
                 self._send(self._queue.popleft(), connection)

@@ -7,14 +7,16 @@ is not given: clients would refuse it.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from mirror.cvmfs.manifest import Manifest
-from mirror.cvmfs.paths import MANIFEST
-from mirror.errors import FormatError
+from mirror.cvmfs.paths import MANIFEST, WHITELIST
+from mirror.cvmfs.whitelist import Whitelist
+from mirror.errors import Corrupted, FormatError
 from mirror.serve.content import Found, Outcome
 from mirror.serve.resources import Resource
 from mirror.serve.shelf import Outcome as Told
@@ -23,6 +25,8 @@ from mirror.serve.shelf import Refusal
 _FRESH_S: Final = 61.0
 _PAUSE_S: Final = 5.0
 """Between attempts while nobody answers."""
+_NOT_OLDER_S: Final = 600.0
+"""For so long; a revision that nobody has confirmed since then may have been a lie itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,16 @@ class Roots:
         return self._aged(entry, now)
 
     def put(self, wanted: Resource, content: bytes) -> Found:
-        """One that has just come; gives what clients get."""
+        """One that has just come; gives what clients get.
+
+        Raises:
+            Corrupted: it is no such file.
+        """
+        _require_sense(wanted, content)
         key, now = (wanted.origin, wanted.path), self._now()
         before = self._entries.get(key)
-        if before is not None and _is_older(wanted, content, before.content):
+        counts = before is not None and now - before.fetched <= _NOT_OLDER_S
+        if before is not None and counts and _is_older(wanted, content, before.content):
             before.fresh_until = now + _PAUSE_S
             return replace(self._aged(before, now), outcome=Outcome.STALE)
         entry = _Entry(
@@ -78,11 +88,18 @@ class Roots:
         )
         self._entries[key] = entry
         self._entries.move_to_end(key)
-        while len(self._entries) > self._freshness.entries:
-            self._entries.popitem(last=False)
+        self._trim()
         is_same = before is not None and before.content == content
         outcome = Outcome.REVALIDATED if is_same else Outcome.MISS
         return replace(entry.found, outcome=outcome)
+
+    def keep(self, wanted: Resource, content: bytes, age: int) -> Found:
+        """One that another worker looks after: kept for when nobody answers, not given before."""
+        now = self._now()
+        entry = _Entry(content, Found.in_memory(wanted, content), now - age, now)
+        self._entries[wanted.origin, wanted.path] = entry
+        self._trim()
+        return self._aged(entry, now)
 
     def instead_of(self, wanted: Resource, refusal: Refusal) -> Told:
         """What clients get where nobody gave it: an old one, unless it is said to be gone."""
@@ -97,8 +114,14 @@ class Roots:
         return replace(self._aged(entry, now), outcome=Outcome.STALE)
 
     def forget(self, wanted: Resource) -> None:
-        """It is to be asked for at the next request."""
+        """There is none any more."""
         self._entries.pop((wanted.origin, wanted.path), None)
+
+    def doubt(self, wanted: Resource) -> None:
+        """It is to be asked for at the next request; it is still better than nothing."""
+        entry = self._entries.get((wanted.origin, wanted.path))
+        if entry is not None:
+            entry.fresh_until = 0.0
 
     def expire(self, fqrn: str) -> None:
         """There is news of a repository: whatever is here of it may be old."""
@@ -106,6 +129,10 @@ class Roots:
             each for each in self._entries.items() if each[0][1].startswith(f"{fqrn}/")
         ]:
             entry.fresh_until = 0.0
+
+    def _trim(self) -> None:
+        while len(self._entries) > self._freshness.entries:
+            self._entries.popitem(last=False)
 
     @staticmethod
     def _aged(entry: _Entry, now: float) -> Found:
@@ -116,6 +143,28 @@ class Roots:
             entry.found = replace(entry.found, head=b"Age: %d\r\n%s" % (age, head))
             entry.age = age
         return entry.found
+
+
+def _require_sense(wanted: Resource, content: bytes) -> None:
+    """Tell error pages and other repositories' files apart; whom to believe clients know.
+
+    Raises:
+        Corrupted: this is no such file.
+    """
+    fqrn, _, name = wanted.path.rpartition("/")
+    try:
+        if name == MANIFEST:
+            found = Manifest.parse(content).fqrn
+        elif name == WHITELIST:
+            found = Whitelist.parse(content).fqrn
+        else:
+            if name.endswith(".json"):
+                json.loads(content)
+            return
+    except (FormatError, ValueError, RecursionError) as error:
+        raise Corrupted(f"{wanted.path}: {error}") from error
+    if found is not None and found.name != fqrn:
+        raise Corrupted(f"{wanted.path} is of {found.name}")
 
 
 def _is_older(wanted: Resource, content: bytes, before: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 from mirror.serve.content import Bytes
 from proxy.arrived import Arrived
@@ -22,7 +23,7 @@ class Stream:
         self.size_bytes = size_bytes
         self.released_bytes = 0
         self.arrived = arrived
-        self._error: Exception | None = None
+        self._error: OSError | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
     def at_hand(self, first: int, end: int) -> Bytes | None:
@@ -36,7 +37,7 @@ class Stream:
         """As `Body.read`.
 
         Raises:
-            Exception: why there will be no more.
+            OSError: there will be no more; it tells why.
         """
         while True:
             if self._error is not None:
@@ -53,9 +54,9 @@ class Stream:
             self.released_bytes = count
             self._wake()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, reason: str) -> None:
         """There will be no more, and what there was may be wrong."""
-        self._error = error
+        self._error = OSError(errno.EIO, reason)
         self._wake()
 
     def _wake(self) -> None:

@@ -69,7 +69,7 @@ class DiskTier:
         self._is_ours = is_ours
         self._say = say
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._queued_bytes = 0
+        self._put_bytes = self._written_bytes = 0  # each changed by one thread only
         self._is_failing = False
         self.stored = self.dropped = self.damaged = 0
         self._writer = threading.Thread(target=self._write_all, name="cache writer", daemon=True)
@@ -95,7 +95,7 @@ class DiskTier:
             expected: its hash.
             most: larger ones are not given.
         """
-        located = self._locate(name)
+        located = self._locate(name, may_wait=False)
         if located is None or located.size_bytes > most:
             return None
         try:
@@ -108,17 +108,14 @@ class DiskTier:
 
     async def get(self, name: bytes, expected: ContentHash, most: int) -> bytes | FileRange | None:
         """An object that has its hash, waiting for the disk; as a range if it is larger."""
-        located = self._locate(name)
-        if located is None:
-            return None
-        return await in_thread(partial(self._read, name, expected, located, most))
+        return await in_thread(partial(self._read, name, expected, most))
 
     def forget(self, name: bytes) -> None:
         """It is to be fetched anew."""
         key = key_of(name)
         self._partitions[key[-1] % PARTITIONS].forget(key)
 
-    def _locate(self, name: bytes) -> FileRange | None:
+    def _locate(self, name: bytes, *, may_wait: bool) -> FileRange | None:
         """Where its bytes are; somebody asks for it, so it is wanted from now on."""
         key = key_of(name)
         partition = self._partitions[key[-1] % PARTITIONS]
@@ -129,21 +126,22 @@ class DiskTier:
         whole = FileRange(file.descriptor, place.length, place.offset, file)
         try:
             head = whole.at_hand(0, HEADER_BYTES)
-            if head is None:
+            if head is None and may_wait:
                 head = os.pread(file.descriptor, HEADER_BYTES, place.offset)
         except OSError as error:
             self._fail(error)
             return None
-        if not partition.is_record(name, place, bytes(head)):
+        if head is None or not partition.is_record(name, place, bytes(head)):
             return None
         if not place.is_wanted:
             partition.want(key)
         size = place.length - HEADER_BYTES
         return FileRange(file.descriptor, size, place.offset + HEADER_BYTES, file)
 
-    def _read(
-        self, name: bytes, expected: ContentHash, located: FileRange, most: int
-    ) -> bytes | FileRange | None:
+    def _read(self, name: bytes, expected: ContentHash, most: int) -> bytes | FileRange | None:
+        located = self._locate(name, may_wait=True)
+        if located is None:
+            return None
         try:
             if located.size_bytes <= most:
                 content = os.pread(located.descriptor, located.size_bytes, located.base)
@@ -171,6 +169,11 @@ class DiskTier:
         self._damage(name)
         return None
 
+    def tidy(self) -> None:
+        """Let go of what was replaced by another worker; to be called now and then."""
+        for each in self._partitions:
+            each.tidy()
+
     def _damage(self, name: bytes) -> None:
         self.damaged += 1
         self.forget(name)
@@ -193,17 +196,23 @@ class DiskTier:
         number = self.partition_of(name)
         if not self._is_ours(number) or not self._partitions[number].fits(size):
             return False
-        if self._queued_bytes and self._queued_bytes + size > _MOST_QUEUED_BYTES:
+        queued = self._put_bytes - self._written_bytes
+        if queued and queued + size > _MOST_QUEUED_BYTES:
             self.dropped += 1
             return False
-        self._queued_bytes += size
+        self._put_bytes += size
         self._queue.put((name, content, done))
         return True
 
     def release(self) -> None:
         """Write what is queued, and let other workers write from now on."""
+        self._is_ours = lambda _: False
         self._queue.put(None)
         self._writer.join()
+        while not self._queue.empty():  # put while we were about to end
+            waiting = self._queue.get()
+            if waiting is not None and waiting[2] is not None:
+                waiting[2]()
         for each in self._partitions:
             each.unlock()
 
@@ -218,13 +227,12 @@ class DiskTier:
             name, content, done = waiting
             try:
                 self._write(name, content)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next ones are written
                 self._fail(error)
             if done is not None:
                 done()
-            self._queued_bytes -= (
-                content.size_bytes if isinstance(content, FileRange) else len(content)
-            )
+            size = content.size_bytes if isinstance(content, FileRange) else len(content)
+            self._written_bytes += size
 
     def _write(self, name: bytes, content: bytes | FileRange) -> None:
         partition = self._partitions[self.partition_of(name)]
@@ -237,7 +245,7 @@ class DiskTier:
             self._is_failing = False
             self._say("the cache's disk takes objects again")
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         self.dropped += 1
         if not self._is_failing:
             self._is_failing = True

@@ -53,6 +53,27 @@ class Place:
     is_wanted: bool = False
 
 
+def mapped(path: Path, size: int) -> mmap.mmap:
+    """The file of this size as memory, made of zeros if there is none such.
+
+    One of another size is replaced, not changed: another worker may have it in its memory.
+
+    Raises:
+        OSError: it cannot be opened or made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_size != size:
+            fresh = path.with_name(f"{path.name}.new")
+            os.close(descriptor)
+            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            os.ftruncate(descriptor, size)
+            fresh.replace(path)
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
 class Index:
     """A table in a file; open it for as long as the process lives."""
 
@@ -64,14 +85,7 @@ class Index:
         """
         buckets = max(1, round(entries / _FILL / _WAYS))
         size = buckets * _BUCKET_BYTES
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(descriptor).st_size != size:
-                os.ftruncate(descriptor, 0)
-                os.ftruncate(descriptor, size)
-            self._table = mmap.mmap(descriptor, size)
-        finally:
-            os.close(descriptor)
+        self._table = mapped(path, size)
         self._buckets = buckets
 
     def find(self, key: bytes) -> Place | None:

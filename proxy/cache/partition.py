@@ -14,6 +14,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -79,10 +81,11 @@ class Partition:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._layout = layout
-        self._index = Index(directory / "index", layout.entries)
         size = layout.segment_bytes
-        self._probation = Ring(directory / "probation", layout.probation, size)
-        self._settled = Ring(directory / "settled", layout.settled, size)
+        with _alone(directory):
+            self._index = Index(directory / "index", layout.entries)
+            self._probation = Ring(directory / "probation", layout.probation, size)
+            self._settled = Ring(directory / "settled", layout.settled, size)
         self._files: dict[int, SegmentFile] = {}
         self._lock: int | None = None
         self.evictions = 0
@@ -136,6 +139,7 @@ class Partition:
             os.close(descriptor)
             return False
         self._lock = descriptor
+        self._clean()
         return True
 
     def unlock(self) -> None:
@@ -165,6 +169,12 @@ class Partition:
         for each in (self._index, self._probation, self._settled):
             each.close()
 
+    def tidy(self) -> None:
+        """Let go of files that were replaced: as long as somebody has them they take room."""
+        for number, file in list(self._files.items()):
+            if file.is_replaced:
+                self._files.pop(number, None)
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _append(
@@ -177,7 +187,7 @@ class Partition:
             self._advance(ring)
         number = ring.current | (_SETTLED if is_settled else 0)
         generation, offset = ring.generation(ring.current), ring.offset
-        file = self._file(number, generation)
+        file = self._file_to_write(number, generation)
         _write(file.descriptor, header(name, size), content, offset)
         ring.filled_to(aligned(offset + length))
         place = Place(number, generation, offset, length)
@@ -192,12 +202,28 @@ class Partition:
         number = ring.advance() | mark
         if old is not None:
             old.path.unlink(missing_ok=True)  # who sends from it still has it open
-        following = ring.generation(ring.current)
-        self._files[number] = SegmentFile(
-            self._path(number, following), following, room_bytes=self._layout.segment_bytes
-        )
+        self._make(number, ring.generation(ring.current))
         if old is not None:
             self._keep_wanted(old, number, generation)
+
+    def _make(self, number: int, generation: int) -> SegmentFile:
+        room = self._layout.segment_bytes
+        file = SegmentFile(self._path(number, generation), generation, room_bytes=room)
+        self._files[number] = file
+        return file
+
+    def _file_to_write(self, number: int, generation: int) -> SegmentFile:
+        try:
+            return self._file(number, generation)
+        except FileNotFoundError:
+            return self._make(number, generation)  # there was no room for it when its turn came
+
+    def _clean(self) -> None:
+        """Remove what a kill, or a cache of another size, has left."""
+        for path in self._directory.glob("[ps][0-9a-f][0-9a-f][0-9a-f][0-9a-f].[0-9a-f][0-9a-f]"):
+            number = int(path.name[1:5], 16) | (_SETTLED if path.name[0] == "s" else 0)
+            if self._is_stale(number, int(path.suffix[1:], 16)):
+                path.unlink(missing_ok=True)
 
     def _oldest(self, number: int, generation: int) -> SegmentFile | None:
         try:
@@ -240,6 +266,21 @@ class Partition:
     def _path(self, number: int, generation: int) -> Path:
         ring = "s" if number & _SETTLED else "p"
         return self._directory / f"{ring}{number & (_SETTLED - 1):04x}.{generation:02x}"
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """While nobody else is: two that make the same file would not share it.
+
+    Raises:
+        OSError: it cannot be locked.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(descriptor: int, head: bytes, content: bytes | FileRange, offset: int) -> None:

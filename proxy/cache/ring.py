@@ -8,12 +8,11 @@ only read see at once when a segment is replaced.
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 from pathlib import Path
 from typing import Final
 
+from proxy.cache.index import mapped
 from proxy.cache.segments import GENERATIONS
 
 _STATE: Final = struct.Struct("<IQ")
@@ -28,15 +27,7 @@ class Ring:
         Raises:
             OSError: it cannot be opened or made.
         """
-        size = _STATE.size + count
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(descriptor).st_size != size:
-                os.ftruncate(descriptor, 0)
-                os.ftruncate(descriptor, size)
-            self._state = mmap.mmap(descriptor, size)
-        finally:
-            os.close(descriptor)
+        self._state = mapped(path, _STATE.size + count)
         self.count = count
         self._segment_bytes = segment_bytes
 

@@ -84,12 +84,19 @@ class SegmentFile:
         Raises:
             OSError: it is not there, or there is no room for it.
         """
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if room_bytes else 0)
+        if room_bytes:
+            path.unlink(missing_ok=True)  # never change what somebody may be sending from
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if room_bytes else 0)
         self.descriptor = os.open(path, flags, 0o600)
         self.generation = generation
         self.path = path
         if room_bytes:
             os.posix_fallocate(self.descriptor, 0, room_bytes)  # so that no write finds it full
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it lives on only because we have it open."""
+        return not os.fstat(self.descriptor).st_nlink
 
     def records(self, end: int) -> Iterator[Record]:
         """From the front up to ``end``, as far as they are whole."""
