@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mirror.serve.tls import TlsFiles
 from mirror.serve.workers import Plan
 from mirror.serve_settings import addresses
@@ -9,12 +11,12 @@ from proxy.config import Settings
 from proxy.running import JOB, ProxyOptions
 
 
-def proxy_plan(settings: Settings) -> Plan:
-    """A proxy, for the clients of a site."""
+def proxy_plan(settings: Settings, siblings: Path | None = None) -> Plan:
+    """A proxy, for the clients of a site; its workers find each other in ``siblings``."""
     proxy, tls = settings.proxy, settings.proxy.tls
     return Plan(
         job=JOB,
-        about=_options(settings).pack(),
+        about=_options(settings, siblings).pack(),
         limits=proxy.limits.limits,
         listen=addresses(proxy.listen),
         secure=addresses(tls.listen) if tls else (),
@@ -24,7 +26,7 @@ def proxy_plan(settings: Settings) -> Plan:
     )
 
 
-def _options(settings: Settings) -> ProxyOptions:
+def _options(settings: Settings, siblings: Path | None) -> ProxyOptions:
     proxy, cache, access = settings.proxy, settings.cache, settings.access
     return ProxyOptions(
         upstreams=proxy.upstreams,
@@ -41,4 +43,5 @@ def _options(settings: Settings) -> ProxyOptions:
         stale_s=settings.stale.root_files_s,
         workers=proxy.workers,
         access_log=proxy.access_log.model_dump(),
+        siblings=str(siblings) if siblings else None,
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -35,21 +36,23 @@ def command(*, config: Path | None, **said: Any) -> None:  # noqa: ANN401 - see 
     SIGHUP reads the configuration anew, SIGUSR1 opens log files anew; no client notices either.
     SIGTERM ends it when clients have what they asked for.
     """
-    asyncio.run(_run(lambda: settings(config, said)))
+    with TemporaryDirectory(prefix="cvmfs-proxy.") as siblings:
+        asyncio.run(_run(lambda: settings(config, said), Path(siblings)))
 
 
-async def _run(read: Callable[[], Settings]) -> None:
+async def _run(read: Callable[[], Settings], siblings: Path) -> None:
     signals = Signals()
     async with Workers(_say) as workers:
-        await _follow(workers, read)
-        within_s = await signals.obey(partial(_follow, workers, read), workers.reopen, _say)
+        follow = partial(_follow, workers, read, siblings)
+        await follow()
+        within_s = await signals.obey(follow, workers.reopen, _say)
         await signals.end(workers.stop(within_s), workers.kill)
         click.echo(f"stopped serving; {report(workers.counters.totals())}", err=True)
 
 
-async def _follow(workers: Workers, read: Callable[[], Settings]) -> None:
+async def _follow(workers: Workers, read: Callable[[], Settings], siblings: Path) -> None:
     found = read()
-    await workers.follow(proxy_plan(found))
+    await workers.follow(proxy_plan(found, siblings))
     asked = ", ".join(found.proxy.upstreams) or "whom clients name"
     for url in workers.urls:
         click.echo(f"caching {asked} at {url}", err=True)
