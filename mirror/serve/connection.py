@@ -362,9 +362,7 @@ class Connection(asyncio.Protocol):
         if now < self._deadline:
             return
         if not self._is_busy:
-            self._transport.close()
-            self._is_busy = True  # until all of it is taken
-            self._await_client()
+            self.end_if_idle()
         elif self._is_stalled():
             self._halt()
             cut(self._transport)
@@ -379,6 +377,13 @@ class Connection(asyncio.Protocol):
         limits = self._gate.limits
         due = limits.min_bytes_per_s * limits.stalled_s
         return bool(is_owed) and seen >= 0 and self._seen_bytes - seen < due
+
+    def end_if_idle(self) -> None:
+        """End it where nothing is asked."""
+        if not self._is_busy:
+            self._transport.close()
+            self._is_busy = True  # until all of it is taken
+            self._await_client()
 
     def drain(self) -> None:
         """Answer one more request at most."""

@@ -25,6 +25,7 @@ class WorkerOptions:
         secure: likewise, where TLS is.
         tls: by which certificate; None if there is no such socket.
         number: its slot among the counters, which no other process has; None for none.
+        worker: which of all workers it is, from 0; so is its successor.
         descriptors: of anything else it inherits, by name; ``counters`` is one.
     """
 
@@ -35,6 +36,7 @@ class WorkerOptions:
     secure: tuple[int, ...] = ()
     tls: TlsFiles | None = None
     number: int | None = None
+    worker: int = 0
     descriptors: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -64,5 +66,6 @@ def unpack(described: dict[str, Any]) -> WorkerOptions:
         secure=tuple(described["secure"]),
         tls=TlsFiles(Path(tls[0]), Path(tls[1])) if tls else None,
         number=described["number"],
+        worker=described["worker"],
         descriptors=described["descriptors"],
     )

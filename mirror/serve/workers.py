@@ -174,6 +174,7 @@ class Workers:
             plain=tuple(each.fileno() for each in plain),
             secure=tuple(each.fileno() for each in secure),
             tls=plan.tls,
+            worker=worker,
             descriptors={"counters": self.counters.descriptor},
         )
 

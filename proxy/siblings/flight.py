@@ -1,0 +1,45 @@
+"""A flight that a sibling brings: what it says of the bytes goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from mirror.serve.content import Found, Outcome
+from mirror.serve.shelf import Outcome as Told
+from mirror.serve.shelf import Tell
+from proxy.flight import Flight
+
+_SPARED: Final = frozenset({Outcome.MISS, Outcome.COALESCED})
+
+
+class AskedFlight(Flight):
+    """One that is on its way through the worker that owns it.
+
+    Attributes:
+        outcome: how the owner came by it; a miss where nobody could be asked.
+        age: how long the owner has had it, in seconds; None likewise.
+    """
+
+    outcome = Outcome.MISS
+    age: int | None = None
+
+    def follow(self, tell: Tell) -> Callable[[], None]:
+        """As `Flight.follow`; hit rates of the host are those of the owners."""
+        return super().follow(lambda told: tell(self._as_told(told)))
+
+    def told_by_owner(self, outcome: Outcome, age: int) -> None:
+        """The owner answers, and says so much of it."""
+        self.outcome, self.age = outcome, age
+
+    def forget_owner(self) -> None:
+        """Nobody could be asked."""
+        self.outcome, self.age = Outcome.MISS, None
+
+    def _as_told(self, told: Told) -> Told:
+        if not isinstance(told, Found) or told.outcome not in _SPARED:
+            return told
+        if self.outcome in _SPARED and told.outcome is Outcome.COALESCED:
+            return told
+        return replace(told, outcome=self.outcome)
