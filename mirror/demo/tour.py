@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from mirror import wiring
 from mirror.config import Settings, load_settings
@@ -15,6 +16,7 @@ from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.limits import Limits
 from mirror.cvmfs.manifest import Manifest
 from mirror.cvmfs.paths import MANIFEST, object_path
+from mirror.demo.behind import DemoProxy, proxy_before
 from mirror.demo.stratum0 import DemoStratum0
 from mirror.errors import DamageError
 from mirror.events import Emit, ignore
@@ -24,6 +26,8 @@ from mirror.store.threads import in_thread
 from mirror.upkeep.check import check_replica
 from mirror.upstream.base import Body, Request, Upstream, read_all
 
+_NODES: Final = 20
+_REQUESTS_OF_A_NODE: Final = 2
 Say = Callable[[str], None]
 Progress = Callable[[], AbstractContextManager[Callable[[Fqrn], Emit]]]
 
@@ -84,8 +88,12 @@ class Tour:
             )
             await self._ask_as_client(settings, mirror, report.revision)
             await self._check(settings)
+
+            self._say("6. A proxy for the nodes of a site: what one has fetched, all have")
+            proxy = await servers.enter_async_context(proxy_before(mirror, self.config.parent))
+            await self._ask_from_nodes(settings, mirror, proxy, report.revision)
             if not once:
-                self._what_next(mirror)
+                self._what_next(mirror, proxy)
                 await asyncio.Event().wait()
 
     def _write_settings(self, origin: str, mirror: str) -> Settings:
@@ -116,10 +124,35 @@ class Tour:
                 now = datetime.now(UTC)
                 return await SnapshotRun(replica, upstream, now, emit, bulk=bulk).run()
 
-    async def _ask_as_client(self, settings: Settings, mirror: str, revision: int) -> None:
+    async def _ask_from_nodes(
+        self, settings: Settings, mirror: str, proxy: DemoProxy, revision: int
+    ) -> None:
+        """Twenty nodes, one after the other; what they have in common crosses the wire once."""
+        self._say(f"   {proxy.url} before {mirror}; the first of {_NODES} nodes:")
+        await self._ask_as_client(settings, mirror, revision, proxy.url)
+        for _ in range(_NODES - 1):
+            await self._fetched_by_client(settings, mirror, revision, proxy.url)
+        requests = _NODES * _REQUESTS_OF_A_NODE
+        hits = await proxy.hits(requests)
+        self._say(
+            f"   {requests} requests of {_NODES} nodes, {requests - hits} of them reached the "
+            f"mirror: hit rate {100 * hits / requests:.0f} %"
+        )
+
+    async def _ask_as_client(
+        self, settings: Settings, mirror: str, revision: int, proxy: str | None = None
+    ) -> None:
+        """Show what a client gets first."""
+        manifest, size_bytes = await self._fetched_by_client(settings, mirror, revision, proxy)
+        self._say(f"   GET …/{MANIFEST}  revision {revision}")
+        self._say(f"   GET …/{object_path(manifest.root_catalog)}  {size_bytes} bytes, hash right")
+
+    async def _fetched_by_client(
+        self, settings: Settings, mirror: str, revision: int, proxy: str | None
+    ) -> tuple[Manifest, int]:
         """Fetch the manifest, and the root catalog it names, as a client would, and compare."""
         url = f"{mirror}/cvmfs/{self._fqrn}"
-        at_mirror = settings.replica[0].model_copy(update={"stratum0": url})
+        at_mirror = settings.replica[0].model_copy(update={"stratum0": url, "proxy": proxy})
         async with (
             wiring.shared(settings) as common,
             wiring.upstream(settings, at_mirror, ignore, common) as upstream,
@@ -128,8 +161,7 @@ class Tour:
             size_bytes = await _fetch_root_catalog(upstream, manifest.root_catalog)
         if manifest.revision != revision:
             raise DamageError(f"revision {manifest.revision} is served, not {revision}")
-        self._say(f"   GET …/{MANIFEST}  revision {revision}")
-        self._say(f"   GET …/{object_path(manifest.root_catalog)}  {size_bytes} bytes, hash right")
+        return manifest, size_bytes
 
     async def _check(self, settings: Settings) -> None:
         replica = wiring.replica(settings, settings.replica[0])
@@ -140,10 +172,13 @@ class Tour:
             raise DamageError(f"the replica is damaged: {report.damage[0]}")
         self._say(f"   {report.catalogs} catalogs, {report.objects} objects: sound")
 
-    def _what_next(self, mirror: str) -> None:
+    def _what_next(self, mirror: str, proxy: DemoProxy) -> None:
         self._say("")
-        self._say("Both servers go on until Ctrl-C. Try:")
+        self._say("All servers go on until Ctrl-C. Try:")
         self._say(f"  curl -i {mirror}/cvmfs/{self._fqrn}/{MANIFEST} --output -")
+        self._say(
+            f"  curl -i --proxy {proxy.url} {mirror}/cvmfs/{self._fqrn}/{MANIFEST} --output -"
+        )
         self._say(f"  cvmfs-mirror --config {self.config} status")
         self._say(f"  cvmfs-mirror --config {self.config} check --full")
         self._say("Then your own: cvmfs-mirror add-replica --help")
