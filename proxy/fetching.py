@@ -13,8 +13,10 @@ from typing import Final
 
 from mirror.errors import Corrupted, NotFound, TooSlow, UpstreamError
 from mirror.serve.shelf import Refusal
-from mirror.upstream.connection import Connection
+from mirror.upstream.connection import Connection, Dropped
+from proxy.destinations import as_origin
 from proxy.flight import Flight
+from proxy.guarded import Forbidden
 from proxy.pool import Pool
 
 _FIRST_PAUSE_S: Final = 1.0
@@ -25,8 +27,20 @@ _SMOOTHING: Final = 0.1
 _LATE_FACTOR: Final = 4.0
 _LATE_LEAST_S: Final = 0.5
 _MOST_NAMED: Final = 256
+_UNDECLARED_BYTES: Final = 64 * 1024 * 1024
+"""Mirrors say how large a file is; who does not has no more than that."""
+_LARGE_BYTES: Final = 1024 * 1024
+"""What nobody looks at is cut off from that size on; below, the connection is worth more."""
 _PAST_CACHES: Final = "Cache-Control: no-cache\r\nPragma: no-cache\r\n"
 NAME: Final = "cvmfs-proxy"
+
+
+class OurFault(UpstreamError):
+    """It came, but could not be kept until it was whole."""
+
+
+def _ours(error: OSError) -> OurFault:
+    return OurFault(f"the proxy's disk fails: {error}")
 
 
 @dataclass(slots=True, eq=False)
@@ -49,16 +63,28 @@ class Mirror:
     requests: int = 0
     errors: int = 0
 
-    def did_well(self, seconds: float) -> None:
-        """It began to answer after that."""
+    def began(self, seconds: float) -> None:
+        """It began to answer after that; whether it does well is known at the end."""
         weight = _SMOOTHING if self.latency_s else 1.0
         self.latency_s += (seconds - self.latency_s) * weight
+
+    def did_well(self, seconds: float | None = None) -> None:
+        """It has answered, and began after that."""
+        if seconds is not None:
+            self.began(seconds)
         self.failures = 0
         self.rests_until = 0.0
 
+    def lied(self) -> None:
+        """It gave wrong bytes, and clients have had some of them: it rests after the first time."""
+        self.lies += 1
+        self.failures = max(self.failures, _PATIENCE - 1)
+
     def did_badly(self, now: float) -> None:
-        """It did not deliver."""
+        """It did not deliver; what fails while it rests began before, and counts no more."""
         self.errors += 1
+        if now < self.rests_until:
+            return
         self.failures += 1
         if self.failures >= _PATIENCE:
             doubled = _FIRST_PAUSE_S * 2.0 ** min(self.failures - _PATIENCE, 20)
@@ -101,13 +127,18 @@ class _Attempt:
 
     trip: _Trip
     mirror: Mirror
-    url: str
     head: bytes
     max_bytes: int
     sent_at: float
     connection: Connection | None = None
     is_over: bool = False
     has_begun: bool = False
+    is_sent_again: bool = False
+    is_given_up: bool = False
+
+    @property
+    def url(self) -> str:
+        return self.mirror.pool.url(self.trip.errand.path)
 
     @property
     def declared_bytes(self) -> int | None:
@@ -117,21 +148,52 @@ class _Attempt:
         self.connection = connection
 
     def began(self) -> None:
+        self.has_begun = True
+        if self.declared_bytes is None:
+            self.max_bytes = min(self.max_bytes, _UNDECLARED_BYTES)
+        self.mirror.began(self.trip.fetcher.now() - self.sent_at)
         if not self.is_over:
-            self.has_begun = True
             self.trip.began(self)
+        elif (self.declared_bytes or _LARGE_BYTES) >= _LARGE_BYTES:
+            self.give_up()
 
     def received(self, piece: bytes) -> None:
         if not self.is_over:
-            self.trip.flight.received(piece)
+            try:
+                self.trip.flight.received(piece)
+            except OSError as error:
+                self.give_up()
+                self.trip.failed(self, _ours(error))
 
     def ended(self) -> None:
         if not self.is_over:
             self.trip.ended(self)
 
     def failed(self, error: UpstreamError) -> None:
-        if not self.is_over:
+        if self._may_be_sent_again(error):
+            self.is_sent_again = True
+            self.mirror.pool.send_again(self)
+        elif not self.is_over:
             self.trip.failed(self, error)
+        elif not (self.is_given_up or isinstance(error, NotFound)):
+            self.mirror.did_badly(self.trip.fetcher.now())  # late, and then nothing
+
+    def _may_be_sent_again(self, error: UpstreamError) -> bool:
+        """Whether only the connection was to blame: it had been idle, and was closed meanwhile."""
+        is_fit = not (self.is_over or self.has_begun or self.is_sent_again)
+        return is_fit and isinstance(error, Dropped) and bool(error.answered)
+
+    def lose(self) -> None:
+        """Another one began before; what is small may come all the same, and is not looked at."""
+        self.is_over = True
+        if self.mirror.pool.withdraw(self):
+            self.mirror.did_badly(self.trip.fetcher.now())  # not even connected
+
+    def give_up(self) -> None:
+        """Take nothing more, soon: a connection is not closed while it tells us something."""
+        self.is_over = self.is_given_up = True
+        if self.connection is not None:
+            self.trip.fetcher.loop.call_soon(self.connection.close)
 
 
 @dataclass(slots=True, eq=False)
@@ -146,6 +208,7 @@ class _Trip:
     under_way: list[_Attempt] = field(default_factory=list)
     errors: list[UpstreamError] = field(default_factory=list)
     has_been_hedged: bool = False
+    is_fresh: bool = False
 
     def next(self) -> bool:
         """Ask one more upstream; False if there is none left."""
@@ -156,39 +219,51 @@ class _Trip:
         now = self.fetcher.now()
         pool = mirror.pool
         path = self.errand.path
-        more = _PAST_CACHES if self.errand.is_fresh else ""
+        more = _PAST_CACHES if self.errand.is_fresh or self.is_fresh else ""
         head, max_bytes = pool.head(path, more), self.errand.max_bytes
-        attempt = _Attempt(self, mirror, pool.url(path), head, max_bytes, now)
+        attempt = _Attempt(self, mirror, head, max_bytes, now)
         self.under_way.append(attempt)
         pool.send(attempt)
         return True
 
     def began(self, attempt: _Attempt) -> None:
-        attempt.mirror.did_well(self.fetcher.now() - attempt.sent_at)
-        for other in self.under_way:
-            if other is not attempt:
-                other.is_over = True
+        others = [each for each in self.under_way if each is not attempt]
         self.under_way = [attempt]
+        for each in others:
+            self.left.append(each.mirror)  # in case that this one stops half way
+            each.lose()
         self.flight.begun(attempt.declared_bytes)
 
     def ended(self, attempt: _Attempt) -> None:
         try:
             self.flight.ended()
         except Corrupted as error:
-            attempt.mirror.lies += 1
+            attempt.mirror.lied()
+            self._ask_past_caches(attempt.mirror)
             self.failed(attempt, error)
-            return
-        self.under_way.clear()
-        self.over()
+        except OSError as error:
+            self.failed(attempt, _ours(error))
+        else:
+            attempt.mirror.did_well()
+            self.under_way.clear()
+            self.over()
+
+    def _ask_past_caches(self, mirror: Mirror) -> None:
+        """Once more at the end, since the lie may be one of a cache on the way there (C.1)."""
+        if not (self.is_fresh or self.errand.is_fresh):
+            self.is_fresh = True
+            self.left.append(mirror)
 
     def failed(self, attempt: _Attempt, error: UpstreamError) -> None:
         attempt.is_over = True
         if attempt in self.under_way:
             self.under_way.remove(attempt)
         self.errors.append(error)
-        if not isinstance(error, NotFound):
+        if not isinstance(error, NotFound | OurFault):
             attempt.mirror.did_badly(self.fetcher.now())
-        if self.under_way or self.next():
+        # an object is the same everywhere, a root file only where the client wants it from
+        is_hopeless = isinstance(error, Forbidden) and self.flight.expected is None
+        if self.under_way or (not is_hopeless and self.next()):
             return
         self.over()
         self.flight.failed(refusal_of(self.errors))
@@ -212,15 +287,16 @@ class Fetcher:
     ) -> None:
         """Ask these; ``new`` makes one more of ``http://host:port``, where a client may name it."""
         self.mirrors = list(mirrors)
+        self._by_origin = {as_origin(each.pool.origin): each for each in reversed(self.mirrors)}
         self._new = new
         self._named: dict[str, Mirror] = {}
         self._order = order
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._trips: set[_Trip] = set()
 
     def now(self) -> float:
         """Of the event loop."""
-        return self._loop.time()
+        return self.loop.time()
 
     @property
     def under_way(self) -> int:
@@ -229,8 +305,10 @@ class Fetcher:
 
     def launch(self, flight: Flight, errand: Errand, over: Callable[[], None]) -> None:
         """Bring it home; ``over`` is called when nothing more will come of it."""
-        mirrors = self.mirrors if errand.mirrors is None else errand.mirrors
-        chosen = self._order(mirrors, self.now())
+        if errand.mirrors is None:
+            chosen = self._order(self.mirrors, self.now())
+        else:
+            chosen = in_order(errand.mirrors, self.now())
 
         def ended() -> None:
             self._trips.discard(trip)
@@ -246,11 +324,9 @@ class Fetcher:
         """Whom to ask for what a client wants of a certain server: that one, then the mirrors."""
         if not origin:
             return None
-        named = self._named.get(origin)
+        named = self._by_origin.get(origin) or self._named.get(origin)
         if named is None:
-            named = next((each for each in self.mirrors if each.pool.origin == origin), None)
-            named = named or self._new(origin)
-            self._named[origin] = named
+            named = self._named[origin] = self._new(origin)
             while len(self._named) > _MOST_NAMED:
                 self._named.pop(next(iter(self._named))).pool.close()
         return [named, *(each for each in self.mirrors if each is not named)]
@@ -273,6 +349,9 @@ def refusal_of(errors: Sequence[UpstreamError]) -> Refusal:
     What an upstream answered passes through; what is the fault of the way there is the proxy's, and
     says so in ``Proxy-Status`` (RFC 9209).
     """
+    for error in errors:
+        if isinstance(error, Forbidden):
+            return denied(str(error), "destination_ip_prohibited")
     if errors and all(isinstance(error, NotFound) for error in errors):
         return Refusal(404, "Not Found")
     for error in errors:
@@ -282,7 +361,14 @@ def refusal_of(errors: Sequence[UpstreamError]) -> Refusal:
     status = 502
     if any(isinstance(error, TooSlow) for error in errors):
         kind, status = "connection_timeout", 504
+    elif any(isinstance(error, OurFault) for error in errors):
+        kind = "proxy_internal_error"
     elif any(isinstance(error, Corrupted) for error in errors):
         kind = "http_response_incomplete"
     reason = str(errors[-1]) if errors else "no upstream may be asked for this"
     return Refusal(status, reason, {"Proxy-Status": f"{NAME}; error={kind}"})
+
+
+def denied(reason: str, kind: str = "http_request_denied") -> Refusal:
+    """What somebody is told who may not have that, or not have it from here."""
+    return Refusal(403, reason, {"Proxy-Status": f"{NAME}; error={kind}"})
