@@ -79,7 +79,6 @@ class ProxySettings(Table):
     timeout_s: Seconds = 5.0
     workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     memory: Size = 256 * MIB
-    open_files: Annotated[int, Field(ge=0, le=1_000_000)] = 4096
     limits: LimitSettings = LimitSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     tls: TlsSettings | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from mirror.serve.tls import TlsFiles
 from mirror.serve.workers import Plan
 from mirror.serve_settings import addresses
 from proxy.config import Settings
 from proxy.running import JOB, ProxyOptions
+
+_OPEN_FILES: Final = 8192
+"""Objects on the disk that are kept open, segments of it, and connections to mirrors."""
 
 
 def proxy_plan(settings: Settings, siblings: Path | None = None) -> Plan:
@@ -22,7 +26,7 @@ def proxy_plan(settings: Settings, siblings: Path | None = None) -> Plan:
         secure=addresses(tls.listen) if tls else (),
         tls=TlsFiles(tls.certificate, tls.key) if tls else None,
         workers=proxy.workers,
-        open_files=proxy.open_files,
+        open_files=_OPEN_FILES,
     )
 
 

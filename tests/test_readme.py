@@ -18,6 +18,8 @@ import pytest
 from aiohttp import web
 
 from mirror.config import Settings, parse_settings
+from proxy.config import Settings as ProxySettings
+from proxy.config import parse_settings as parse_proxy_settings
 from tests.support.http_stratum0 import HttpStratum0
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +53,7 @@ def test_the_demo_works() -> None:
     done = subprocess.run([program, "demo", "--once"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "revision 5 → 6: only 2 objects were new" in done.stdout
+    assert "2 of them reached the mirror: hit rate 95 %" in done.stdout
     assert done.stdout.endswith("Everything worked.\n")
     assert not re.search("Traceback|Warning", done.stderr)
 
@@ -196,7 +199,14 @@ def test_the_installation_works(tmp_path: Path) -> None:
 
 def test_every_command_is_run_by_a_test() -> None:
     """None is of a kind that the tests above pass over."""
-    known = ("make ", "cvmfs-mirror ", "curl ", "python3 -m venv /opt/", "/opt/cvmfs-mirror/bin/")
+    known = (
+        "make ",
+        "cvmfs-mirror ",
+        "cvmfs-proxy ",
+        "curl ",
+        "python3 -m venv /opt/",
+        "/opt/cvmfs-mirror/bin/",
+    )
     assert [line for line in COMMANDS if not line.startswith(known)] == []
 
 
@@ -211,7 +221,7 @@ def test_the_locked_requirements() -> None:
 
 def test_the_configuration_is_complete_and_valid() -> None:
     """It parses, and it names every setting there is."""
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    _, example = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     settings = parse_settings(example, "README.md")
     assert set(Settings.model_fields) == settings.model_fields_set
     for name in Settings.model_fields.keys() - {"replica", "follow"}:
@@ -247,6 +257,36 @@ def _systemd_reads(unit: Path) -> None:
     assert [
         line for line in said.splitlines() if "Unknown" in line or "Failed to parse" in line
     ] == []
+
+
+def test_the_configuration_of_the_proxy_is_complete_and_valid() -> None:
+    """Likewise; tables that are the mirror's are told of there."""
+    example, _ = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    settings = parse_proxy_settings(example, "README.md")
+    assert set(ProxySettings.model_fields) == settings.model_fields_set
+    for name in ProxySettings.model_fields:
+        table = getattr(settings, name)
+        assert table.model_fields_set == set(type(table).model_fields)
+
+
+def test_the_proxy_of_a_site(tmp_path: Path) -> None:
+    """Its commands, with this machine's paths and ports."""
+    commands = [line for line in COMMANDS if line.startswith("cvmfs-proxy ")]
+    assert [line.split()[1] for line in commands] == ["run", "check"]
+    run, check = (
+        shlex.split(
+            line.replace("/var/cache/cvmfs-proxy", str(tmp_path / "cache")).replace(":3128", ":0")
+        )[1:]
+        for line in commands
+    )
+    program = [sys.executable, "-m", "proxy"]
+    subprocess.run([*program, *check], cwd=ROOT, check=True, capture_output=True)
+    with subprocess.Popen([*program, *run], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("caching http://127.0.0.1:8000 at http://")
+        process.terminate()
+        assert process.stderr.read() == "stopped serving; 0 requests\n"
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("path", re.findall(r"`((?:mirror|docs|tests|proxy)/[^`*<]+)`", README))
@@ -285,3 +325,10 @@ def test_python_files_of_the_flow_are_on_the_map() -> None:
             if file.stem != "__init__" and not re.search(rf"\b{file.stem}\b", text)
         ]
         assert missing == [], f"mirror/{room}/__init__.py does not tell of {missing}"
+
+
+def test_the_map_of_the_proxy_is_complete() -> None:
+    """Modules and rooms."""
+    text = (ROOT / "proxy" / "__init__.py").read_text()
+    found = [each.stem for each in (ROOT / "proxy").glob("[a-z]*") if each.name != "__pycache__"]
+    assert [each for each in found if not re.search(rf"\b{each}\b", text)] == []
