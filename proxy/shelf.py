@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +25,13 @@ from mirror.serve.resources import Resource, resource
 from mirror.serve.shelf import Outcome as Told
 from mirror.serve.shelf import Refusal, Tell
 from proxy.cache.disk import DiskTier
-from proxy.destinations import Destinations
-from proxy.fetching import Errand, Fetcher
+from proxy.destinations import Destinations, as_origin, server_of
+from proxy.fetching import Errand, Fetcher, denied
 from proxy.flight import Flight
+from proxy.reading import Reading
 from proxy.roots import Roots
+from proxy.siblings.asking import Otherwise, Siblings
+from proxy.siblings.flight import AskedFlight
 
 _LINE: Final = re.compile(
     rb"GET (http://([A-Za-z0-9._:\[\]-]{1,255}))?(/cvmfs/[A-Za-z0-9._/-]{1,512}) HTTP/1\.1"
@@ -71,7 +74,12 @@ class ProxyShelf:
     """A `Shelf` over a cache and its upstreams."""
 
     def __init__(
-        self, cache: Cache, fetcher: Fetcher, destinations: Destinations, roots: Roots
+        self,
+        cache: Cache,
+        fetcher: Fetcher,
+        destinations: Destinations,
+        roots: Roots,
+        siblings: Siblings | None = None,
     ) -> None:
         """Empty memory, whatever is on the disk.
 
@@ -80,6 +88,7 @@ class ProxyShelf:
             fetcher: brings what is not here.
             destinations: where clients may send us.
             roots: root files.
+            siblings: other workers, who own part of what there is; None if we are alone.
         """
         room = cache.room
         self._room = room
@@ -88,13 +97,15 @@ class ProxyShelf:
         self._fetcher = fetcher
         self._destinations = destinations
         self.roots = roots
+        self._siblings = siblings
         self.hot = HotSet[bytes, Found](room.memory_bytes)
         self._files = HotSet[bytes, Found](_FILES)
         self._hot = self.hot.entries
         self._prefixes: dict[bytes, str] = {}
         self._flights: dict[tuple[str, str], Flight] = {}
+        self._asked: dict[tuple[str, str], Flight] = {}
         self._landing: dict[bytes, Found] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._readings: dict[bytes, Reading] = {}
         self.retries = 0
 
     # --- as `Shelf` -------------------------------------------------------------------------------
@@ -118,8 +129,8 @@ class ProxyShelf:
         match = _LINE.fullmatch(line)
         if match is None:
             return None
-        origin = (match[1] or b"").decode("ascii")
-        if origin and not self._may_go(origin):
+        origin = as_origin((match[1] or b"").decode("ascii"))
+        if origin and self._objection(origin):
             return None  # `asked` says why
         wanted = resource(match[3].decode("ascii"))
         if wanted is None:
@@ -130,22 +141,33 @@ class ProxyShelf:
 
     def asked(self, path: str, origin: str) -> Resource | None:
         """As `Shelf.asked`."""
-        if origin and not self._may_go(origin):
-            raise Refusal(403, f"{origin} is none of the servers that this proxy asks")
+        origin = as_origin(origin)
+        if origin and (objection := self._objection(origin)):
+            raise denied(objection)
         wanted = resource(path)
         return replace(wanted, origin=origin) if wanted is not None and origin else wanted
 
-    def seek(self, line: bytes, wanted: Resource, tell: Tell) -> Callable[[], None]:  # noqa: ARG002
-        """As `Shelf.seek`."""
+    def seek(
+        self,
+        line: bytes,  # noqa: ARG002 - of the protocol
+        wanted: Resource,
+        tell: Tell,
+        *,
+        is_sibling: bool = False,
+    ) -> Callable[[], None]:
+        """As `Shelf.seek`; a sibling is never sent on to another one."""
+        flight = self._flight if is_sibling else self._asked_flight
         if not wanted.is_immutable:
-            return self._flight(wanted).follow(partial(self._tell_root, wanted, tell))
+            return flight(wanted).follow(partial(self._tell_root, wanted, tell))
         name, disk = _name(wanted), self._disk
         if disk is not None and _key(wanted) not in self._flights and disk.has(name):
-            return self._read(wanted, name, disk, tell)
-        return self._flight(wanted).follow(tell)
+            return self._read(wanted, disk, tell, flight)
+        return flight(wanted).follow(tell)
 
-    async def find(self, wanted: Resource, *, is_fresh: bool = False) -> Found | None:
-        """As `Shelf.find`."""
+    async def find(
+        self, wanted: Resource, *, is_fresh: bool = False, is_sibling: bool = False
+    ) -> Found | None:
+        """As `Shelf.find`; likewise."""
         if is_fresh:
             self._forget(wanted)
         elif found := (
@@ -159,8 +181,8 @@ class ProxyShelf:
                 told.set_result(outcome)
 
         if is_fresh:
-            self._flight(wanted, is_fresh=True)
-        cancel = self.seek(b"", wanted, tell)
+            (self._flight if is_sibling else self._asked_flight)(wanted, is_fresh=True)
+        cancel = self.seek(b"", wanted, tell, is_sibling=is_sibling)
         try:
             outcome = await told
         finally:
@@ -183,28 +205,22 @@ class ProxyShelf:
         return None if content is None else self._from_disk(wanted, name, content)
 
     def _read(
-        self, wanted: Resource, name: bytes, disk: DiskTier, tell: Tell
+        self, wanted: Resource, disk: DiskTier, tell: Tell, flight: Callable[[Resource], Flight]
     ) -> Callable[[], None]:
         """Wait for the disk; if it has nothing good after all, fetch."""
-        is_wanted = True
+        name = _name(wanted)
 
-        async def read() -> None:
+        async def look() -> Found | None:
             content = await disk.get(name, _hash(name), self._room.object_bytes)
-            if not is_wanted:
-                return
-            if content is None:
-                self._flight(wanted).follow(tell)
-            else:
-                tell(self._from_disk(wanted, name, content))
+            return None if content is None else self._from_disk(wanted, name, content)
 
-        def cancel() -> None:
-            nonlocal is_wanted
-            is_wanted = False
+        def over() -> None:
+            del self._readings[name]
 
-        task = asyncio.get_running_loop().create_task(read())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return cancel
+        reading = self._readings.get(name)
+        if reading is None:
+            reading = self._readings[name] = Reading(look(), over)
+        return reading.join(tell, lambda tell: flight(wanted).follow(tell))
 
     def _from_disk(self, wanted: Resource, name: bytes, content: bytes | FileRange) -> Found:
         if isinstance(content, FileRange):
@@ -212,17 +228,28 @@ class ProxyShelf:
             self._files.add(name, found)
             return found
         found = Found.in_memory(wanted, content)
-        self.hot.add(name, found)
-        return replace(found, outcome=Outcome.HIT_DISK)
+        if self.hot.add(name, found):
+            return replace(found, outcome=Outcome.HIT_DISK)
+        found.outcome = Outcome.HIT_DISK  # it is nobody else's
+        return found
 
     def _forget(self, wanted: Resource) -> None:
         self.retries += 1
         name = _name(wanted)
-        self.roots.forget(wanted)
+        self.roots.doubt(wanted)
         self.hot.remove(name)
         self._files.remove(name)
         if self._disk is not None and wanted.is_immutable:
             self._disk.forget(name)
+
+    def tidy(self) -> None:
+        """Let go of files that were replaced, which take room as long as somebody has them."""
+        for name, found in list(self._files.entries.items()):
+            body = found.body
+            if isinstance(body, FileRange) and not os.fstat(body.descriptor).st_nlink:
+                self._files.remove(name)
+        if self._disk is not None:
+            self._disk.tidy()
 
     # --- what is not ------------------------------------------------------------------------------
 
@@ -236,12 +263,48 @@ class ProxyShelf:
         landed = self._object_landed if wanted.is_immutable else self._root_landed
         flight = Flight(wanted, expected, self._directory, landed)
         self._flights[key] = flight
-        most = _OBJECT_BYTES if wanted.is_immutable else _ROOT_FILE_BYTES
-        errand = Errand(
-            wanted.path, most, is_fresh=is_fresh, mirrors=self._fetcher.towards(wanted.origin)
-        )
+        errand = self._errand(wanted, is_fresh=is_fresh)
         self._fetcher.launch(flight, errand, lambda: self._over(key))
         return flight
+
+    def _asked_flight(self, wanted: Resource, *, is_fresh: bool = False) -> Flight:
+        """The same, by way of the worker that it belongs to.
+
+        Such flights are kept apart: what siblings ask for must never wait for a sibling.
+        """
+        key, siblings = _key(wanted), self._siblings
+        flight = self._flights.get(key) or self._asked.get(key)
+        if flight is not None:
+            return flight
+        owners = siblings.owners(wanted) if siblings is not None else []
+        if siblings is None or not owners:
+            return self._flight(wanted, is_fresh=is_fresh)
+        expected = _hash(_name(wanted)) if wanted.is_immutable else None
+        landed = self._object_landed if wanted.is_immutable else self._asked_root_landed
+        asked = AskedFlight(wanted, expected, self._directory, landed)
+        self._asked[key] = asked
+        errand = self._errand(wanted, is_fresh=is_fresh)
+
+        def over() -> None:
+            self._asked.pop(key, None)
+
+        siblings.ask(owners, asked, errand, Otherwise(partial(self._fetch, asked, errand), over))
+        return asked
+
+    def _fetch(self, asked: AskedFlight, errand: Errand) -> None:
+        """No owner can be asked: siblings whose substitute we are may follow it, too."""
+        key = _key(asked.wanted)
+        self._asked.pop(key, None)
+        flight = self._flights.setdefault(key, asked)
+        if flight is asked:
+            self._fetcher.launch(asked, errand, lambda: self._over(key))
+        elif not asked.hand_over(flight):
+            self._fetcher.launch(asked, errand, lambda: None)
+
+    def _errand(self, wanted: Resource, *, is_fresh: bool) -> Errand:
+        most = _OBJECT_BYTES if wanted.is_immutable else _ROOT_FILE_BYTES
+        mirrors = self._fetcher.towards(wanted.origin)
+        return Errand(wanted.path, most, is_fresh=is_fresh, mirrors=mirrors)
 
     def _over(self, key: tuple[str, str]) -> None:
         self._flights.pop(key, None)
@@ -266,29 +329,35 @@ class ProxyShelf:
         if name in self._hot:
             disk.put(name, whole)
             return
-        loop = asyncio.get_running_loop()
-
-        def done() -> None:
-            loop.call_soon_threadsafe(self._landing.pop, name, None)
-
-        if disk.put(name, whole, done):
-            self._landing[name] = found
+        self._landing[name] = found
+        done = partial(self._landing.pop, name, None)  # in the writing thread, without waking us
+        if not disk.put(name, whole, done):
+            done()
 
     def _root_landed(self, flight: Flight, whole: bytes | FileRange) -> Found:
         if isinstance(whole, FileRange):
             whole = os.pread(whole.descriptor, whole.size_bytes, whole.base)
         return self.roots.put(flight.wanted, whole)
 
+    def _asked_root_landed(self, flight: Flight, whole: bytes | FileRange) -> Found:
+        """The owner decides how long it counts; we keep it for when nobody answers."""
+        age = flight.age if isinstance(flight, AskedFlight) else None
+        if age is None:
+            return self._root_landed(flight, whole)
+        if isinstance(whole, FileRange):
+            whole = os.pread(whole.descriptor, whole.size_bytes, whole.base)
+        return self.roots.keep(flight.wanted, whole, age)
+
     # --- who may be asked -------------------------------------------------------------------------
 
     def _tell_root(self, wanted: Resource, tell: Tell, outcome: Told) -> None:
         tell(self.roots.instead_of(wanted, outcome) if isinstance(outcome, Refusal) else outcome)
 
-    def _may_go(self, origin: str) -> bool:
-        host, separator, port = origin.removeprefix("http://").rpartition(":")
-        if not separator or not port.isdecimal():
-            host, port = origin.removeprefix("http://"), "80"
-        return self._destinations.allows(host, int(port))
+    def _objection(self, origin: str) -> str:
+        server = server_of(origin)
+        if server is None or not origin.startswith("http://"):
+            return f"{origin} is no server that this proxy can ask"
+        return self._destinations.objection(*server)
 
     def _learn(self, prefix: bytes, origin: str) -> None:
         if len(self._prefixes) >= _MOST_PREFIXES:
@@ -308,5 +377,6 @@ def _key(wanted: Resource) -> tuple[str, str]:
     return wanted.path, wanted.origin
 
 
+@lru_cache(maxsize=4096)  # one request asks several times
 def _hash(name: bytes) -> ContentHash:
     return parse_object_path(name.decode("ascii"))

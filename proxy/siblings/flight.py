@@ -27,7 +27,29 @@ class AskedFlight(Flight):
 
     def follow(self, tell: Tell) -> Callable[[], None]:
         """As `Flight.follow`; hit rates of the host are those of the owners."""
-        return super().follow(lambda told: tell(self._as_told(told)))
+        is_wanted = True
+
+        def heard(told: Told) -> None:
+            if is_wanted:  # else it was handed over, and given up there
+                tell(self._as_told(told))
+
+        cancel = super().follow(heard)
+
+        def leave() -> None:
+            nonlocal is_wanted
+            is_wanted = False
+            cancel()
+
+        return leave
+
+    def hand_over(self, other: Flight) -> bool:
+        """Let all who wait follow another one; False if some have begun to get this one."""
+        if self._stream is not None:
+            return False
+        telling, self._telling = self._telling, []
+        for each in telling:
+            other.follow(each)
+        return True
 
     def told_by_owner(self, outcome: Outcome, age: int) -> None:
         """The owner answers, and says so much of it."""

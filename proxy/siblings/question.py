@@ -101,6 +101,7 @@ class Question:
         """The owner refuses, or is not there."""
         refusal = None if self._has_begun else refusal_in(self._said, error.status)
         if refusal is not None:
+            self._sibling.did_well()
             self._over()
             self._flight.failed(refusal)
         elif isinstance(error, Dropped) and not self._has_begun and self._tries:
@@ -108,7 +109,8 @@ class Question:
             self._connection = None
             self._sibling.pool.send_again(self)
         else:
-            self._sibling.did_badly(self._loop.time())
+            if not self._is_spoiled:
+                self._sibling.did_badly(self._loop.time())
             self._otherwise()
 
     @property
