@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from proxy.shelf import Cache, ProxyShelf, Room
 REPOSITORY: Final = "test.example.org"
 _LOOK_S: Final = 0.05
 _END: Final = b"\r\n\r\n"
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 Behave = Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]]
 """Given what is right, write whatever comes to mind; whether the connection is kept open."""
 
@@ -208,7 +210,10 @@ class AskingClient:
         return Answer(status, headers, bytes(body), len(body) == length)
 
     def close(self) -> None:
-        """Leave."""
+        """Leave, by a reset: who only ends what it says still gets what it asked for."""
+        connection = self.writer.get_extra_info("socket")
+        if connection.fileno() >= 0:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.writer.transport.abort()
 
 
