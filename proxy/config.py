@@ -7,7 +7,7 @@ be sent are looked at together (`proxy.openness`).
 from __future__ import annotations
 
 import os
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -17,13 +17,20 @@ from pydantic import AfterValidator, Field, model_validator
 from mirror.amounts import Size, problem
 from mirror.cvmfs.limits import GIB, MIB
 from mirror.serve.log_settings import AccessLogSettings
-from mirror.serve_settings import LimitSettings, ListenAddresses, Seconds, TlsSettings
+from mirror.serve_settings import (
+    LimitSettings,
+    ListenAddresses,
+    Seconds,
+    TlsSettings,
+    addresses,
+)
 from mirror.tables import AbsolutePath, HttpUrl, Table
 from mirror.toml_settings import read_text, tables, validated
 from proxy.destinations import DEFAULT_PORTS, PRIVATE, is_an_address, is_spelled_oddly, server_of
 from proxy.openness import objections
 
 DEFAULT_CONFIG: Final = Path("/etc/cvmfs-mirror/proxy.toml")
+_ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 _HTTP_PORT: Final = 80
 _LAST_RESERVED_PORT: Final = 1023
 
@@ -69,6 +76,11 @@ def _server(text: str) -> str:
     return f"{found[0]}:{found[1]}"
 
 
+def _is_loopback(host: str) -> bool:
+    bare = host.strip("[]")
+    return bare == "localhost" or (is_an_address(bare) and ip_address(bare).is_loopback)
+
+
 class ProxySettings(Table):
     """Where clients find us, and whom we ask."""
 
@@ -82,6 +94,17 @@ class ProxySettings(Table):
     limits: LimitSettings = LimitSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     tls: TlsSettings | None = None
+
+    @model_validator(mode="after")
+    def _asks_somebody_else(self) -> Self:
+        ours = set(addresses(self.listen))
+        anywhere = {port for host, port in ours if host in _ANY_HOST}
+        for url in self.upstreams:
+            host, port = server_of(url) or ("", 0)
+            is_here = port in anywhere and _is_loopback(host)
+            if (host.strip("[]"), port) in ours or is_here:
+                raise problem(f"upstreams: {url} is this proxy itself; name the mirror")
+        return self
 
 
 class CacheSettings(Table):

@@ -80,9 +80,10 @@ class _Outsider(asyncio.Protocol):
         if _END in self._heard or len(self._heard) > _MOST_BYTES:
             line = self._heard.partition(b"\r\n")[0]
             text = b"403: %s is not in the networks that may use this proxy\n" % self._peer.encode()
-            self._transport.write(_head(len(text)) + (b"" if line.startswith(b"HEAD ") else text))
+            body = b"" if line.startswith(b"HEAD ") else text
+            self._transport.write(_head(len(text)) + body)
             self._transport.close()
-            self._enter(line if line.count(b" ") == 2 else b"- - -", len(text))
+            self._enter(line if line.count(b" ") == 2 else b"- - -", len(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""

@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 
 from mirror.config import Settings, parse_settings
+from mirror.serve_settings import LimitSettings
 from proxy.config import Settings as ProxySettings
 from proxy.config import parse_settings as parse_proxy_settings
 from tests.support.http_stratum0 import HttpStratum0
@@ -248,6 +249,22 @@ def test_the_unit_fits_the_program() -> None:
         assert str(path) in service["ReadWritePaths"].split()
     if shutil.which("systemd-analyze"):
         _systemd_reads(ROOT / "docs" / "examples" / "cvmfs-mirror.service")
+
+
+def test_the_unit_of_the_proxy_fits_the_program() -> None:
+    """Likewise."""
+    path = ROOT / "docs" / "examples" / "cvmfs-proxy.service"
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    assert unit.read(path)
+    service = unit["Service"]
+    program, *arguments = shlex.split(service["ExecStart"])
+    assert program.endswith("/bin/cvmfs-proxy")
+    command = [sys.executable, "-m", "proxy", *arguments, "--help"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert float(service["TimeoutStopSec"]) > LimitSettings().drain_s + 10
+    if shutil.which("systemd-analyze"):
+        _systemd_reads(path)
 
 
 def _systemd_reads(unit: Path) -> None:

@@ -63,6 +63,20 @@ def test_somebody_has_to_be_asked() -> None:
     assert "add a mirror: --upstream http://mirror:8000" in problem
 
 
+@pytest.mark.parametrize(
+    ("listen", "upstream"),
+    [
+        ("127.0.0.1:3128", "http://127.0.0.1:3128"),
+        ("*:3128", "http://127.0.0.2:3128"),
+        ("0.0.0.0:80", "http://127.0.0.1"),
+    ],
+)
+def test_it_does_not_ask_itself(listen: str, upstream: str) -> None:
+    """That would go round and round."""
+    (problem,) = problems(f'[proxy]\nlisten = ["{listen}"]\nupstreams = ["{upstream}"]\n')
+    assert "is this proxy itself; name the mirror" in problem
+
+
 @pytest.mark.parametrize("clients", ["0.0.0.0/0", "::/0", "0.0.0.0/1", "203.0.113.0/24", "8.8.8.8"])
 @pytest.mark.parametrize("hosts", ["*", "*.*", "*.org", "*org", "mirror*", "*example.org", "**"])
 def test_an_open_proxy_is_refused(clients: str, hosts: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -214,6 +216,23 @@ def test_clients_from_elsewhere_are_refused(target: str, method: str) -> None:
     assert answer.status == 403
     assert "127.0.0.1 is not in the networks that may use this proxy" in answer.body
     assert answer.headers["Proxy-Status"] == DENIED
+
+
+def test_clients_from_elsewhere_are_logged(tmp_path: Path) -> None:
+    """The operator sees who was turned away, and what they wanted; a line that is none, too."""
+    log = tmp_path / "log"
+
+    async def asked() -> None:
+        told = {"path": str(log), "format": "json"}
+        options = {"clients": ["192.0.2.0/24"], "access_log": told}
+        async with proxy_before("http://127.0.0.1:9", **options) as port:
+            assert (await ask(port, MANIFEST, "HEAD")).body == ""
+            assert (await ask(port, "no target at all")).status == 403
+
+    run(asked())
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [each["target"] for each in lines] == [MANIFEST, "-"]
+    assert [each["status"] for each in lines] == [403, 403]
 
 
 def test_who_may_come_in() -> None:
