@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from mirror.errors import ConfigError
-from mirror.serve.content import Outcome
+from mirror.serve.content import FileRange, Found, Outcome
+from mirror.serve.resources import resource
+from mirror.serve.shelf import Refusal
 from proxy.cache.disk import DiskTier
+from proxy.flight import Flight
+from proxy.roots import Freshness, Roots
 from proxy.siblings.door import Directory
+from proxy.siblings.flight import AskedFlight
 from tests.support.loops import run
 from tests.support.site_proxy import (
     FQRN,
@@ -195,15 +200,51 @@ def test_successors_own_what_their_predecessors_owned(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_root_file_of_the_owners_is_given_only_while_nobody_answers() -> None:
+    """How long it counts is the owner's affair."""
+    roots, wanted = Roots(Freshness(), lambda: 100.0), resource(STATUS)
+    assert wanted is not None
+    assert b"Age: 7\r\n" in roots.keep(wanted, b"{}", 7).head
+    assert roots.at_hand(wanted) is None
+    found = roots.instead_of(wanted, Refusal(502, "nobody"))
+    assert isinstance(found, Found)
+    assert (found.content, found.outcome) == (b"{}", Outcome.STALE)
+
+
+def test_who_waits_in_vain_for_an_owner_follows_a_flight_that_is_under_way() -> None:
+    """And is told nothing any more after leaving."""
+    wanted = resource(next(iter(objects(1))))
+    assert wanted is not None
+    told: list[str] = []
+
+    def landed(flight: Flight, whole: bytes | FileRange) -> Found:
+        assert isinstance(whole, bytes)
+        return Found.in_memory(flight.wanted, whole)
+
+    asked, flight = AskedFlight(wanted, None, None, landed), Flight(wanted, None, None, landed)
+    asked.follow(lambda _: told.append("who stays"))
+    leave = asked.follow(lambda _: told.append("who leaves"))
+    assert asked.hand_over(flight)
+    leave()
+    flight.begun(2)
+    flight.received(b"ab")
+    flight.ended()
+    assert told == ["who stays"]
+
+
 # --- what must not happen -------------------------------------------------------------------------
 
 
 def test_workers_that_are_mistaken_about_each_other_ask_in_no_circle(tmp_path: Path) -> None:
-    """Sockets were swapped, and one is missing: everything is still answered."""
+    """Sockets were swapped, and one is missing: everything is answered, and no time-out helps."""
     files = objects(COUNT)
 
     async def main() -> None:
-        async with late_mirror(files) as mirror, site_proxy(tmp_path, [mirror.url], 3) as proxy:
+        async with (
+            late_mirror(files) as mirror,
+            site_proxy(tmp_path, [mirror.url], 3, timeout_s=3600) as proxy,
+            asyncio.timeout(60),
+        ):
             first, second, third = (tmp_path / f"siblings/slot-{each}.sock" for each in range(3))
             first.rename(tmp_path / "siblings/x")
             second.rename(first)

@@ -172,12 +172,13 @@ class SiteProxy:
 
 @asynccontextmanager
 async def site_proxy(
-    directory: Path, upstreams: Iterable[str], workers: int
+    directory: Path, upstreams: Iterable[str], workers: int, timeout_s: float = 5.0
 ) -> AsyncIterator[SiteProxy]:
     """One with a disk tier and so many workers, who know of each other."""
     about = ProxyOptions(
         list(upstreams),
         workers=workers,
+        timeout_s=timeout_s,
         cache_directory=str(directory / "cache"),
         cache_bytes=256 * 1024 * 1024,
         siblings=str(directory / "siblings"),
