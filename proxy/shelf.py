@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -28,15 +27,12 @@ from proxy.cache.disk import DiskTier
 from proxy.destinations import Destinations, as_origin, server_of
 from proxy.fetching import Errand, Fetcher, denied
 from proxy.flight import Flight
+from proxy.lines import Lines
 from proxy.reading import Reading
 from proxy.roots import Roots
 from proxy.siblings.asking import Otherwise, Siblings
 from proxy.siblings.flight import AskedFlight
 
-_LINE: Final = re.compile(
-    rb"GET (http://([A-Za-z0-9._:\[\]-]{1,255}))?(/cvmfs/[A-Za-z0-9._/-]{1,512}) HTTP/1\.1"
-)
-_MOST_PREFIXES: Final = 10_000
 _ROOT_FILE_BYTES: Final = 16 * 1024 * 1024
 _OBJECT_BYTES: Final = 16 * 1024**3
 _FILES: Final = 4096
@@ -101,7 +97,8 @@ class ProxyShelf:
         self.hot = HotSet[bytes, Found](room.memory_bytes)
         self._files = HotSet[bytes, Found](_FILES)
         self._hot = self.hot.entries
-        self._prefixes: dict[bytes, str] = {}
+        self._lines = Lines(self._objection)
+        self._prefixes = self._lines.prefixes
         self._flights: dict[tuple[str, str], Flight] = {}
         self._asked: dict[tuple[str, str], Flight] = {}
         self._landing: dict[bytes, Found] = {}
@@ -126,18 +123,7 @@ class ProxyShelf:
 
     def named(self, line: bytes) -> Resource | None:
         """As `Shelf.named`."""
-        match = _LINE.fullmatch(line)
-        if match is None:
-            return None
-        origin = as_origin((match[1] or b"").decode("ascii"))
-        if origin and self._objection(origin):
-            return None  # `asked` says why
-        wanted = resource(match[3].decode("ascii"))
-        if wanted is None:
-            return None
-        if wanted.is_immutable:
-            self._learn(line[: line.find(b"/data/")], origin)
-        return replace(wanted, origin=origin) if origin else wanted
+        return self._lines.named(line)
 
     def asked(self, path: str, origin: str) -> Resource | None:
         """As `Shelf.asked`."""
@@ -358,11 +344,6 @@ class ProxyShelf:
         if server is None or not origin.startswith("http://"):
             return f"{origin} is no server that this proxy can ask"
         return self._destinations.objection(*server)
-
-    def _learn(self, prefix: bytes, origin: str) -> None:
-        if len(self._prefixes) >= _MOST_PREFIXES:
-            self._prefixes.clear()
-        self._prefixes[prefix] = origin
 
 
 def _name(wanted: Resource) -> bytes:

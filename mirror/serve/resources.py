@@ -113,15 +113,20 @@ def resource(path: str) -> Resource | None:
     except FormatError:
         return None
     if is_immutable(inside):
-        kind = Kind.CATALOG if inside.endswith(Suffix.CATALOG.value) else Kind.OBJECT
-        path = f"{fqrn.name}/{inside}"
-        return Resource(path, "application/octet-stream", _FOR_EVER, kind)
+        is_catalog = inside.endswith(Suffix.CATALOG.value)
+        return object_resource(f"{fqrn.name}/{inside}", is_catalog=is_catalog)
     if is_root_file(inside):
         is_json = inside.endswith(".json")
         content_type = "application/json" if is_json else "application/x-cvmfs"
         kind = _ROOT_KINDS.get(inside, Kind.INFO if is_json else Kind.OTHER)
         return Resource(f"{fqrn.name}/{inside}", content_type, _MINUTE, kind)
     return None
+
+
+def object_resource(path: str, origin: str = "", *, is_catalog: bool) -> Resource:
+    """The object at a path that is known to be an object's, ``<fqrn>/data/…``."""
+    kind = Kind.CATALOG if is_catalog else Kind.OBJECT
+    return Resource(path, "application/octet-stream", _FOR_EVER, kind, origin)
 
 
 def _headers(content_type: str, cache_control: str) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,8 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -30,8 +31,10 @@ _OBJECT_BYTES: Final = 8 * 1024
 """Median of what CernVM-FS repositories hold; the index has room for so many of them."""
 _MOST_QUEUED_BYTES: Final = 64 * 1024 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
+_SCRATCH_BYTES: Final = 64 * 1024
+_GATHERING_S: Final = 0.005
 _log: Final = logging.getLogger(__name__)
-_Waiting = tuple[bytes, bytes | FileRange, Callable[[], None] | None]
+_Waiting = tuple[bytes, bytes | FileRange, Callable[[], object] | None]
 
 
 def layout_of(size_bytes: int) -> Layout:
@@ -72,6 +75,7 @@ class DiskTier:
         self._put_bytes = self._written_bytes = 0  # each changed by one thread only
         self._is_failing = False
         self.stored = self.dropped = self.damaged = 0
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._writer = threading.Thread(target=self._write_all, name="cache writer", daemon=True)
         self._writer.start()
 
@@ -95,16 +99,18 @@ class DiskTier:
             expected: its hash.
             most: larger ones are not given.
         """
-        located = self._locate(name, may_wait=False)
-        if located is None or located.size_bytes > most:
+        key = key_of(name)
+        partition = self._partitions[key[-1] % PARTITIONS]
+        found = partition.find(key)
+        if found is None or not HEADER_BYTES <= found[0].length <= HEADER_BYTES + most:
             return None
-        try:
-            content = located.at_hand(0, located.size_bytes)
-        except OSError:
-            return None  # `get` meets it again, and tells
-        if content is None or len(content) != located.size_bytes:
+        place, file = found
+        raw = self._at_hand(FileRange(file.descriptor, place.length, place.offset, file))
+        if raw is None or not partition.is_record(name, place, raw):
             return None
-        return self._judged(name, expected, bytes(content))
+        if not place.is_wanted:
+            partition.want(key)
+        return self._judged(name, expected, bytes(raw[HEADER_BYTES:]))
 
     async def get(self, name: bytes, expected: ContentHash, most: int) -> bytes | FileRange | None:
         """An object that has its hash, waiting for the disk; as a range if it is larger."""
@@ -114,6 +120,16 @@ class DiskTier:
         """It is to be fetched anew."""
         key = key_of(name)
         self._partitions[key[-1] % PARTITIONS].forget(key)
+
+    def _at_hand(self, record: FileRange) -> memoryview | None:
+        """All of a record, header and object in one call; good until the next one."""
+        size = record.size_bytes
+        is_small = size <= len(self._scratch)
+        raw = self._scratch[:size] if is_small else memoryview(bytearray(size))
+        try:
+            return raw if record.fill(raw, 0) == size else None
+        except OSError:
+            return None  # `get` meets it again, and tells
 
     def _locate(self, name: bytes, *, may_wait: bool) -> FileRange | None:
         """Where its bytes are; somebody asks for it, so it is wanted from now on."""
@@ -152,7 +168,9 @@ class DiskTier:
             return None
 
     def _judged(self, name: bytes, expected: ContentHash, content: bytes) -> bytes | None:
-        if ContentHash.of(expected.algorithm, content, expected.suffix) == expected:
+        hasher = expected.algorithm.hasher()
+        hasher.update(content)
+        if hasher.digest() == expected.digest:
             return content
         self._damage(name)
         return None
@@ -186,7 +204,7 @@ class DiskTier:
         return self._partitions[key[-1] % PARTITIONS].find(key) is not None
 
     def put(
-        self, name: bytes, content: bytes | FileRange, done: Callable[[], None] | None = None
+        self, name: bytes, content: bytes | FileRange, done: Callable[[], object] | None = None
     ) -> bool:
         """Keep an object if the disk keeps up, and this worker writes its partition.
 
@@ -223,16 +241,33 @@ class DiskTier:
             each.close()
 
     def _write_all(self) -> None:
-        while (waiting := self._queue.get()) is not None:
-            name, content, done = waiting
-            try:
-                self._write(name, content)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next ones are written
-                self._fail(error)
-            if done is not None:
-                done()
-            size = content.size_bytes if isinstance(content, FileRange) else len(content)
-            self._written_bytes += size
+        while True:
+            for waiting in self._gathered():
+                if waiting is None:
+                    return
+                self._write_one(*waiting)
+
+    def _gathered(self) -> Iterator[_Waiting | None]:
+        """Wait for one object, and a little for others.
+
+        Woken for each of them we would stand in the event loop's way as often.
+        """
+        yield self._queue.get()
+        time.sleep(_GATHERING_S)
+        while not self._queue.empty():
+            yield self._queue.get()
+
+    def _write_one(
+        self, name: bytes, content: bytes | FileRange, done: Callable[[], object] | None
+    ) -> None:
+        try:
+            self._write(name, content)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next ones are written
+            self._fail(error)
+        if done is not None:
+            done()
+        size = content.size_bytes if isinstance(content, FileRange) else len(content)
+        self._written_bytes += size
 
     def _write(self, name: bytes, content: bytes | FileRange) -> None:
         partition = self._partitions[self.partition_of(name)]

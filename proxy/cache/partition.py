@@ -29,7 +29,6 @@ from proxy.cache.segments import (
     SegmentFile,
     aligned,
     header,
-    parse_header,
 )
 
 _PROBATION: Final = 0.1
@@ -103,7 +102,7 @@ class Partition:
             return None
 
     @staticmethod
-    def is_record(name: bytes, place: Place, raw: bytes) -> bool:
+    def is_record(name: bytes, place: Place, raw: bytes | memoryview) -> bool:
         """Whether what lies at a place is the record of this name.
 
         Args:
@@ -111,8 +110,8 @@ class Partition:
             place: where it should be.
             raw: the record's first bytes.
         """
-        record = parse_header(raw, place.offset)
-        return record is not None and record.name == name and record.length == place.length
+        size = place.length - HEADER_BYTES
+        return size >= 0 and raw[:HEADER_BYTES] == header(name, size)
 
     def want(self, key: bytes) -> None:
         """Somebody asked for it again."""
@@ -284,7 +283,9 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _write(descriptor: int, head: bytes, content: bytes | FileRange, offset: int) -> None:
-    """Write a record, its header last: a torn one has none.
+    """Write a record; a large one's header last, a small one's with it.
+
+    A torn record is never found: whatever leads to it is written afterwards.
 
     Raises:
         OSError: it could not be written.
@@ -292,6 +293,8 @@ def _write(descriptor: int, head: bytes, content: bytes | FileRange, offset: int
     at = offset + len(head)
     if isinstance(content, FileRange):
         _copy(content, descriptor, at)
+    elif os.pwritev(descriptor, [head, content], offset) == len(head) + len(content):
+        return
     else:
         _write_all(descriptor, content, at)
     _write_all(descriptor, head, offset)
