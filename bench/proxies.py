@@ -71,7 +71,7 @@ def kinds() -> dict[str, Kind]:
 def ours(plan: Plan) -> Command:
     """Our proxy, one worker."""
     log = {"path": str(plan.directory / "access.log")} if plan.has_log else {}
-    on_disk = {"cache_directory": str(plan.directory / "cache"), "cache_bytes": plan.room_bytes}
+    on_disk = {"cache_directory": str(plan.directory / "cache"), "cache_bytes": 4 * plan.room_bytes}
     about = ProxyOptions(
         [plan.origin],
         memory_bytes=0 if plan.is_on_disk else plan.room_bytes,

@@ -7,7 +7,6 @@
 memory, disk: 20,000 objects, median 8 KB, each of them asked for before. disk keeps nothing in
 memory, where the proxy has a say in it; all read from the page cache then. misses: each object is
 asked for once, of a proxy that was just started. misses-disk: the same, and kept on a disk too.
-costs: ours without the access log, and without verification. stampede: see `bench.stampede`.
 
 A proxy has one core; wrk and the origin share the other. Rounds are interleaved, medians are shown.
 Names of objects are the hashes of their bytes: ours verifies all it fetches or reads from a disk.
@@ -18,7 +17,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,17 +27,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.objects import Objects, usual_sizes
-from bench.proxies import NGINX, OURS, SQUID, Kind, Plan, kinds
+from bench.proxies import NGINX, SQUID, Kind, Plan, kinds
 from bench.proxying import Proxying, load, save
 from bench.report import Machine, put_into_readme
-from bench.serve import _cores, _raise_limit
+from bench.serve import _cores, _raise_limit, _remove
 from bench.servers import Server, Setup, free_port, running
 from bench.wrk import Wrk
 
-CASES = "memory", "disk", "misses", "misses-disk", "costs"
+CASES = "memory", "disk", "misses", "misses-disk"
 FORMS = "reverse", "forward"
 _CONNECTIONS = 64, 512
 _LONGEST_S = 60
+_WARMING = 4000
+"""Objects that are asked for before misses are measured: who begins has connections to open."""
 
 
 def main() -> None:
@@ -78,14 +78,14 @@ class Bench:
     def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
         self._options = options
         self._own = _directory(Path("/dev/shm"), stack)
-        self._objects = _objects(options, stack)
+        made = _objects(options, stack)
+        self._objects = replace(made, paths=made.paths[_WARMING:])
+        self._others = made.paths[:_WARMING]
         serving, asking = _cores()[:2]
         self._core = serving
         self._origin = stack.enter_context(_origin(self._objects, self._own / "origin", asking))
-        self._asking = {
-            form: _wrk(self._objects, self._own / form, asking, prefix)
-            for form, prefix in zip(FORMS, ("", self._origin), strict=True)
-        }
+        self._asking = self._wrks(self._objects, asking)
+        self._warming = self._wrks(replace(self._objects, paths=self._others), asking)
         self._number = 0
 
     def run(self, name: str, machine: str) -> Proxying:
@@ -100,22 +100,32 @@ class Bench:
                 self._hits(found, is_on_disk=name == "disk")
         return found
 
+    def _wrks(self, objects: Objects, core: int) -> dict[str, Wrk]:
+        """By form."""
+        made = {}
+        for form, prefix in zip(FORMS, ("", self._origin), strict=True):
+            asked = replace(objects, paths=[f"{prefix}{path}" for path in objects.paths])
+            directory = _new(self._own)
+            made[form] = Wrk(asked, directory, [core])
+        return made
+
     def _hits(self, found: Proxying, *, is_on_disk: bool) -> None:
         for proxy, kind in self._kinds().items():
             with self._proxy(proxy, kind, is_on_disk=is_on_disk) as asked:
-                for form in FORMS:
+                for form in self._options.forms:
                     wrk, server = self._asking[form], asked.by(form)
                     wrk.load(server, 64, _LONGEST_S, is_once=True)
-                    for connections in _CONNECTIONS:
+                    for connections in self._options.connections:
                         seen = wrk.load(server, connections, self._options.seconds)
                         found.add(f"{connections} {form}", proxy, seen)
 
     def _misses(self, found: Proxying, *, is_on_disk: bool) -> None:
-        for connections in _CONNECTIONS:
-            for form in FORMS:
+        for connections in self._options.connections:
+            for form in self._options.forms:
                 for proxy, kind in self._kinds().items():
                     with self._proxy(proxy, kind, is_on_disk=is_on_disk) as asked:
                         server = asked.by(form)
+                        self._warming[form].load(server, connections, _LONGEST_S, is_once=True)
                         seen = self._asking[form].load(
                             server, connections, _LONGEST_S, is_once=True
                         )
@@ -143,16 +153,10 @@ class Bench:
 
 
 def _objects(options: argparse.Namespace, stack: ExitStack) -> Objects:
-    sizes = usual_sizes(options.objects, 8000, 1_000_000)
+    sizes = usual_sizes(options.objects + _WARMING, 8000, 1_000_000)
     made = Objects.made(_directory(Path("/dev/shm"), stack) / "tree", sizes)
     made.warm()
     return made
-
-
-def _wrk(objects: Objects, directory: Path, core: int, prefix: str) -> Wrk:
-    directory.mkdir()
-    asked = replace(objects, paths=[f"{prefix}{path}" for path in objects.paths])
-    return Wrk(asked, directory, [core])
 
 
 @contextmanager
@@ -178,10 +182,14 @@ def _origin_kind(setup: Setup) -> list[str | Path]:
     return [NGINX, "-c", config, "-p", own, "-e", own / "log"]
 
 
+def _new(place: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=place))
+
+
 def _directory(place: Path, stack: ExitStack) -> Path:
     path = Path(tempfile.mkdtemp("-bench", dir=place))
     path.chmod(0o755)  # workers may be somebody else
-    stack.callback(subprocess.run, ["rm", "-rf", path], check=True)
+    stack.callback(_remove, path)
     return path
 
 
@@ -192,6 +200,8 @@ def _parser() -> argparse.ArgumentParser:
     add: Callable[..., object] = parser.add_argument
     add("--cases", nargs="*", choices=CASES, default=CASES, metavar="CASE")
     add("--proxies", nargs="*", help="rather than all")
+    add("--connections", nargs="*", type=int, default=_CONNECTIONS)
+    add("--forms", nargs="*", choices=FORMS, default=FORMS)
     add("--rounds", type=int, default=3)
     add("--seconds", type=int, default=3, help="of each measurement of hits")
     add("--objects", type=int, default=20_000)

@@ -72,11 +72,11 @@ def _beside(proxies: Mapping[str, list[Load]]) -> str:
     said = []
     if squids is not None:
         rate = mine.requests_per_s / squids.requests_per_s
-        said.append(f"{rate:.2f} × squid ({squids.cpu_us / mine.cpu_us:.2f} by processor time)")
+        said.append(f"{rate:.2f} times squid ({squids.cpu_us / mine.cpu_us:.2f} by processor time)")
     if found:
         rate = mine.requests_per_s / max(each.requests_per_s for each in found.values())
         cost = min(each.cpu_us for each in found.values()) / mine.cpu_us
-        said.append(f"{rate:.2f} × the best of the others ({cost:.2f} by processor time)")
+        said.append(f"{rate:.2f} times the best of the others ({cost:.2f} by processor time)")
         p99 = min(each.p99_ms for each in found.values())
         said.append(f"p99 {mine.p99_ms:.1f} ms beside {p99:.1f}")
     return ", ".join(said)
