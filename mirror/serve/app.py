@@ -23,6 +23,7 @@ from mirror.serve.resources import NOT_FOUND_HEADERS, Kind, Resource
 from mirror.serve.root_files import Withheld
 from mirror.serve.shelf import Refusal
 
+_AGE: Final = b"Age: "
 _SLICE_BYTES: Final = 128 * 1024
 _ROBOTS: Final = "User-agent: *\nDisallow: /\n"
 IS_LAST: Final = web.RequestKey("is_last", bool)
@@ -158,6 +159,9 @@ class _Answer:
 
     def _response(self, status: int, length: int) -> web.StreamResponse:
         headers = CIMultiDict([("Date", self._gate.clock.date), ("Server", SERVER)])
+        first, _, _ = self._found.head.partition(b"\r\n")
+        if first.startswith(_AGE):
+            headers["Age"] = first.removeprefix(_AGE).decode("ascii")
         headers.extend(self._found.resource.headers(length))
         return web.StreamResponse(status=status, headers=headers)
 

@@ -183,3 +183,18 @@ def test_one_look_at_the_disk(tmp_path: Path) -> None:
             assert mirror.asked == [LARGE.name] * 2
 
     run(main())
+
+
+def test_age() -> None:
+    """Caches below are told how old a root file is, whichever way it is answered."""
+
+    async def main() -> None:
+        mirror = FakeMirror({".cvmfsreflog": b"reflog"})
+        path = made(1).path.partition("/data/")[0] + "/.cvmfsreflog"
+        async with mirrors(mirror), proxy([mirror]) as running:
+            assert "age" not in (await running.ask(path)).headers
+            for block in ("", "", "Range: bytes=0-2\r\n"):
+                assert (await running.ask(path, block)).headers["age"] == "0"
+            assert mirror.asked == [".cvmfsreflog"]
+
+    run(main())
