@@ -33,7 +33,8 @@ from tests.support.proxies import (
 _IS_SOAK: Final = os.environ.get("CVMFS_MIRROR_SOAK") == "1"
 _REQUESTS: Final = 10_000 if _IS_SOAK else 800
 _CLIENTS: Final = 16
-_TRIES: Final = 4
+_TRIES: Final = 30
+"""Of what was given on as it came each may be cut: two upstreams of three lie, in any order."""
 ROOMY: Final = Room(object_bytes=1_000_000)
 SIZES: Final = (0, 1, 1000, 70_000, 300_000, 2_500_000)
 """Nothing, little, one that is verified first, and three that are given on as they come."""
