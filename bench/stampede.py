@@ -41,6 +41,7 @@ _PIECE_BYTES = 1 << 20
 
 def main() -> None:
     """Ask everybody in turn, print."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=1000)
