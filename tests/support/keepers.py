@@ -32,9 +32,7 @@ class FakeJourney:
         """A run."""
         self.kept.runs += 1
         mirror = self.kept.mirror
-        run = SnapshotRun(
-            mirror.replica, mirror.upstream, self.kept.now, self.kept.situation.hear
-        )
+        run = SnapshotRun(mirror.replica, mirror.upstream, self.kept.now, self.kept.situation.hear)
         return await run.run()
 
 
