@@ -152,14 +152,16 @@ class Partition:
         return HEADER_BYTES + size_bytes <= self._layout.segment_bytes
 
     def add(self, name: bytes, content: bytes | FileRange) -> None:
-        """Keep an object; blocks. Whoever was here not long ago settles.
+        """Keep an object; blocks.
+
+        Whoever was here not long ago settles, and so does everybody while nothing has to go.
 
         Raises:
             OSError: the disk is full, or fails. What was kept before is still there.
         """
         key = key_of(name)
-        is_remembered = self._index.find(key) is not None
-        self._append(key, name, content, is_settled=is_remembered)
+        is_settled = self._settled.is_unfilled or self._index.find(key) is not None
+        self._append(key, name, content, is_settled=is_settled)
 
     def close(self) -> None:
         """Let go of everything."""

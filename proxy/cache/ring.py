@@ -45,6 +45,11 @@ class Ring:
         """The one that counts; 0 for a segment that was never used."""
         return self._state[_STATE.size + number]
 
+    @property
+    def is_unfilled(self) -> bool:
+        """Whether some of it was never used, so that nothing has to go yet."""
+        return self.generation(self.count - 1) == 0
+
     def has_room(self, length: int) -> bool:
         """Whether a record fits into the current segment."""
         return self.generation(self.current) != 0 and self.offset + length <= self._segment_bytes

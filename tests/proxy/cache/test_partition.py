@@ -35,6 +35,12 @@ def content(number: int, size: int = 1000) -> bytes:
     return Random(number).randbytes(size)
 
 
+def fill(partition: Partition) -> None:
+    """Until something has to go: from then on newcomers are on probation."""
+    for number in range(50_000, 51_200):
+        partition.add(name(number), content(number))
+
+
 def read(partition: Partition, of: bytes) -> bytes | None:
     """The bytes kept under a name; None for none."""
     found = partition.find(key_of(of))
@@ -83,12 +89,14 @@ def test_from_a_file(partition: Partition, tmp_path: Path) -> None:
 
 
 def test_oldest_first(partition: Partition) -> None:
-    """The room is never exceeded; newcomers that nobody asks for again go in their order."""
+    """Nothing goes while there is room; then newcomers that nobody asks for again, in order."""
     for number in range(3000):
         partition.add(name(number), content(number))
     here = [number for number in range(3000) if read(partition, name(number)) is not None]
-    assert here == list(range(here[0], 3000))
-    assert len(here) >= SEGMENT // 1200
+    first = [number for number in here if number < 2000]
+    assert first == list(range(len(first)))
+    assert len(first) * 1200 >= (LAYOUT.settled - 1) * SEGMENT
+    assert here[len(first) :] == list(range(here[len(first)], 3000))
 
 
 def test_bounded(tmp_path: Path, partition: Partition) -> None:
@@ -117,6 +125,7 @@ def test_scans(partition: Partition) -> None:
 
 def test_wanted_again_soon(partition: Partition) -> None:
     """Who comes back while remembered settles, though it was pushed out."""
+    fill(partition)
     for number in range(400):
         partition.add(name(number), content(number))
     assert read(partition, name(0)) is None
@@ -151,6 +160,7 @@ def test_one_writes(tmp_path: Path, partition: Partition) -> None:
 
 def test_readers_keep_what_they_send(partition: Partition) -> None:
     """A segment that is replaced while somebody sends from it stays theirs."""
+    fill(partition)
     partition.add(name(1), content(1))
     found = partition.find(key_of(name(1)))
     assert found is not None
