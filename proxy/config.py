@@ -88,7 +88,7 @@ class ProxySettings(Table):
     upstreams: list[Annotated[HttpUrl, AfterValidator(_upstream)]] = Field(default=[])
     order: Literal["configured", "latency"] = "configured"
     connections: Annotated[int, Field(ge=1, le=4096)] = 256
-    timeout_s: Seconds = 5.0
+    timeout_s: Seconds = 3.0
     workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     memory: Size = 256 * MIB
     limits: LimitSettings = LimitSettings()

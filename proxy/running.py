@@ -68,7 +68,7 @@ class ProxyOptions:
     upstreams: Sequence[str]
     order: str = "configured"
     connections: int = 256
-    timeout_s: float = 5.0
+    timeout_s: float = 3.0
     memory_bytes: int = 256 * 1024 * 1024
     object_bytes: int = 256 * 1024
     cache_directory: str | None = None
