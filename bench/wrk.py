@@ -25,7 +25,7 @@ from bench.objects import Objects
 from bench.servers import Server
 
 _PATIENCE = "60s"
-_CLOSED = 0.01
+_CLOSED = 0.05
 """Of the requests, at most: Apache closes a waiting connection now and then when it is busy."""
 
 
