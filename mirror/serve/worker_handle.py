@@ -107,8 +107,10 @@ class WorkerHandle:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 answer = await self._reader.readline()
-        except (OSError, TimeoutError) as error:
+        except TimeoutError as error:
             raise WorkerFailed([f"worker {self.process} does not get ready"]) from error
+        except OSError:
+            answer = b""  # it ended before it had read everything, which is an end like any other
         if not answer:
             raise WorkerFailed([f"worker {self.process} {await self.ended()} at its start"])
         told: Mapping[str, Any] = json.loads(answer)
