@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mirror.cli.counts import Counts
 from mirror.cli.output import size_text
+from mirror.counts import Counts
 from mirror.cvmfs.fqrn import Fqrn
 
 

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 import click
 
-from mirror.cli.counts import Counts
 from mirror.cli.output import count_text, size_text
+from mirror.counts import Counts
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.errors import printable
 from mirror.events import (

@@ -12,17 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from mirror.counts import Counts
 from mirror.cvmfs.fqrn import Fqrn
 from mirror.cvmfs.manifest import Manifest
 from mirror.errors import MirrorError
 from mirror.events import (
-    CatalogStored,
     Event,
     ManifestAccepted,
-    ObjectFailed,
-    ObjectsPresent,
-    ObjectsStored,
-    ObjectsWanted,
     SnapshotStarted,
     SourceFailed,
     SourceLied,
@@ -110,38 +106,18 @@ class Run:
     began: datetime
     is_initial: bool = False
     revision: int | None = None
-    wanted: int = 0
-    wanted_bytes: int = 0
-    objects: int = 0
-    object_bytes: int = 0
-    fetched_bytes: int = 0
-    catalogs: int = 0
-    present: int = 0
-    failed: int = 0
+    counts: Counts = field(default_factory=Counts)
     passed_over: dict[str, bool] = field(default_factory=dict)
     """Sources whose manifest does not count, by URL: whether because it is older."""
 
     def hear(self, event: Event) -> None:
         """Take note of what the run tells."""
+        self.counts.add(event)
         match event:
             case SnapshotStarted():
                 self.is_initial = event.is_initial
             case ManifestAccepted():
                 self.revision = event.revision
-            case ObjectsWanted():
-                self.wanted += event.count
-                self.wanted_bytes += event.size_bytes
-            case ObjectsStored():
-                self.objects += event.count
-                self.object_bytes += event.size_bytes
-                self.fetched_bytes += event.stored_bytes
-            case CatalogStored():
-                self.catalogs += 1
-                self.fetched_bytes += event.stored_bytes
-            case ObjectsPresent():
-                self.present += event.count
-            case ObjectFailed():
-                self.failed += 1
             case SourcePassedOver():
                 self.passed_over[event.source] = event.is_older
 

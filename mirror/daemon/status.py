@@ -97,20 +97,24 @@ def _time(unix: int) -> datetime | None:
 
 
 def _run(run: Run, now: datetime) -> RunStatus:
-    progress = min(1.0, run.object_bytes / run.wanted_bytes) if run.wanted_bytes else None
+    progress = (
+        min(1.0, run.counts.object_bytes / run.counts.wanted_bytes)
+        if run.counts.wanted_bytes
+        else None
+    )
     took_s = (now - run.began).total_seconds()
     return RunStatus(
         began=run.began,
         is_initial=run.is_initial,
         revision=run.revision,
-        wanted_objects=run.wanted,
-        wanted_bytes=run.wanted_bytes,
-        objects=run.objects,
-        object_bytes=run.object_bytes,
-        fetched_bytes=run.fetched_bytes,
-        catalogs=run.catalogs,
-        present=run.present,
-        failed=run.failed,
+        wanted_objects=run.counts.wanted,
+        wanted_bytes=run.counts.wanted_bytes,
+        objects=run.counts.objects,
+        object_bytes=run.counts.object_bytes,
+        fetched_bytes=run.counts.fetched_bytes,
+        catalogs=run.counts.catalogs,
+        present=run.counts.present,
+        failed=run.counts.failed,
         progress=progress,
         eta_s=took_s * (1 - progress) / progress if progress else None,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mirror.events import (
     CatalogStored,
     Event,
@@ -12,13 +14,18 @@ from mirror.events import (
 )
 
 
+@dataclass(slots=True)
 class Counts:
     """What the events of one run add up to; bytes as their events state them."""
 
-    def __init__(self) -> None:
-        self.wanted = self.wanted_bytes = 0
-        self.objects = self.object_bytes = 0
-        self.catalogs = self.present = self.failed = self.fetched_bytes = 0
+    wanted: int = 0
+    wanted_bytes: int = 0
+    objects: int = 0
+    object_bytes: int = 0
+    fetched_bytes: int = 0
+    catalogs: int = 0
+    present: int = 0
+    failed: int = 0
 
     def add(self, event: Event) -> None:
         """Take note of an event."""
