@@ -14,6 +14,7 @@ from aiohttp import ClientSession, UnixConnector, web
 from mirror.daemon.front import Front, close, socket_path, urls
 from mirror.errors import ConfigError
 from tests.support.loops import run
+from tests.support.names import needs_localhost
 
 
 @pytest.fixture(name="spool")
@@ -67,6 +68,7 @@ def test_the_socket(spool: Path) -> None:
     run(main())
 
 
+@needs_localhost
 def test_addresses_come_and_go(spool: Path) -> None:
     """Those that stay are not touched; nobody else's are taken."""
 

@@ -17,6 +17,7 @@ from mirror.geo.names import Names
 from mirror.geo.request import Asker
 from mirror.geo.resolver import Busy, SystemResolver
 from mirror.geo.table import Table
+from tests.support.names import needs_localhost
 
 TABLE = {
     "192.0.2.0/24": Location(46.0, 6.0),
@@ -200,6 +201,7 @@ def test_a_look_up_ends() -> None:
     run(resolver, work)
 
 
+@needs_localhost
 def test_the_system_resolver() -> None:
     """Knows this host, nothing of a name nobody may have, and when it has enough to do."""
 

@@ -20,6 +20,7 @@ from mirror.serve.doors import Doors
 from mirror.serve.limits import ServeLimits
 from mirror.serve.workers import Plan, Workers
 from tests.support.loops import run
+from tests.support.names import needs_localhost
 from tests.support.processes import is_over, open_descriptors
 from tests.support.supervised import (
     CONTENT,
@@ -272,6 +273,7 @@ def _is_refused(url: str) -> bool:
 # --- addresses, limits, and a supervisor in somebody else's loop ----------------------------------
 
 
+@needs_localhost
 def test_several_addresses_of_both_families(site: Path) -> None:
     """Each of them, at its own port; a name may be several."""
     with supervised(site, "workers = 2", '"127.0.0.2:0", "[::1]:0", "localhost:0"', 3) as server:
