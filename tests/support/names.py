@@ -17,5 +17,5 @@ def _is_known(name: str) -> bool:
 
 needs_localhost = pytest.mark.skipif(
     not _is_known("localhost"),
-    reason="this host does not know its own name localhost: no /etc/hosts",
+    reason="this host does not know the name localhost",
 )
