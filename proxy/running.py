@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 
 from mirror.serve.access_log import open_access_log
 from mirror.serve.app import AddRoutes, create_app
-from mirror.serve.counters import Counters
 from mirror.serve.gate import Gate
-from mirror.serve.ledger import COUNTERS, Ledger
+from mirror.serve.ledger import Ledger
 from mirror.serve.log_settings import AccessLogSettings
-from mirror.serve.running import Log, Worker
+from mirror.serve.running import Log, Worker, counters_of
 from mirror.serve.worker_options import WorkerOptions
 from mirror.upstream.lean import Server
 from mirror.upstream.options import HttpOptions
@@ -172,7 +171,7 @@ def proxy_worker(options: WorkerOptions) -> Worker:
     """
     about = ProxyOptions.unpack(dict(options.about))
     log = open_access_log(AccessLogSettings(**about.access_log)) if about.access_log else None
-    ledger = Ledger(_counters(options), log.hear if log else None)
+    ledger = Ledger(counters_of(options), log.hear if log else None)
     fetcher = _fetcher(about)
     disk = _disk(about, options.worker)
     host = _host(about, options.worker)
@@ -241,10 +240,3 @@ def _disk(about: ProxyOptions, worker: int) -> DiskTier | None:
         return partition % about.workers == worker % about.workers
 
     return DiskTier(Path(about.cache_directory), about.cache_bytes, is_ours)
-
-
-def _counters(options: WorkerOptions) -> memoryview:
-    descriptor = options.descriptors.get("counters")
-    if descriptor is None or options.number is None:
-        return memoryview(bytearray(8 * COUNTERS)).cast("Q")
-    return Counters(descriptor).slot(options.number)

@@ -17,10 +17,14 @@ def command(context: click.Context, shell: str) -> None:
     zsh:   cvmfs-mirror completion zsh > "${fpath[1]}/_cvmfs-mirror"
     fish:  cvmfs-mirror completion fish > ~/.config/fish/completions/cvmfs-mirror.fish
     """  # noqa: D301 - \b is the character that click wants
+    show_script(context, shell, "cvmfs-mirror")
+
+
+def show_script(context: click.Context, shell: str, program: str) -> None:
+    """Print the completion script of this program for a shell."""
     completion_class = get_completion_class(shell)
     if completion_class is None:
         raise click.BadParameter(f"no completion for {shell}")
-    script = completion_class(
-        context.find_root().command, {}, "cvmfs-mirror", "_CVMFS_MIRROR_COMPLETE"
-    )
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    script = completion_class(context.find_root().command, {}, program, variable)
     click.echo(script.source())

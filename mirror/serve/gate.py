@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.abc import AbstractAccessLogger
@@ -213,6 +212,3 @@ def _refusal() -> bytes:
         b"HTTP/1.1 503 Service Unavailable\r\nServer: %s\r\nCache-Control: no-store\r\n"
         b"Retry-After: 5\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
     ) % (SERVER.encode(), len(text), text)
-
-
-NewConnection = Callable[[], Connection]

@@ -90,23 +90,23 @@ class HotSet(Generic[K, E]):
     def _examine_newcomer(self) -> None:
         key, weight = self._probation.popitem(last=False)
         self._probation_weight -= weight
-        entry = self.entries[key]
-        if entry.is_wanted:
-            entry.is_wanted = False
-            self._settle(key, entry)
-        else:
-            self._evict(key)
+        if not self._go_on(key):
             self._remember(key)
 
     def _examine_settled(self) -> None:
         key, weight = self._settled.popitem(last=False)
         self._settled_weight -= weight
+        self._go_on(key)
+
+    def _go_on(self, key: K) -> bool:
+        """Let what was asked for settle, for one more round; whatever was not is evicted."""
         entry = self.entries[key]
-        if entry.is_wanted:
-            entry.is_wanted = False
-            self._settle(key, entry)
-        else:
+        if not entry.is_wanted:
             self._evict(key)
+            return False
+        entry.is_wanted = False
+        self._settle(key, entry)
+        return True
 
     def _settle(self, key: K, entry: E) -> None:
         self._settled[key] = entry.weight

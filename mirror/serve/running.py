@@ -152,7 +152,7 @@ def tree_worker(options: WorkerOptions) -> Worker:
     tree: Shelf = Tree(Path(about["storage"]), Room(**about["room"]))
     shelf = Elsewhere(tree, elsewhere) if elsewhere else tree
     log = open_access_log(AccessLogSettings(**about["access_log"]))
-    ledger = Ledger(_counters(options), log.hear if log else None)
+    ledger = Ledger(counters_of(options), log.hear if log else None)
     logs, geo = [log] if log else [], about.get("geo")
     parts: list[AddRoutes] = [PassThrough(elsewhere)] if elsewhere else []
     if about.get("daemon") is not None:
@@ -164,7 +164,7 @@ def tree_worker(options: WorkerOptions) -> Worker:
     return Worker(*with_geo(shelf, ledger, options.limits, known, *parts), logs)
 
 
-def _counters(options: WorkerOptions) -> memoryview:
+def counters_of(options: WorkerOptions) -> memoryview:
     """What the worker counts in: memory of the supervisor's, or else its own."""
     descriptor = options.descriptors.get("counters")
     if descriptor is None or options.number is None:
